@@ -1,0 +1,1 @@
+//! Takes one sample from one metric provider; judging is the engine's.

@@ -1,0 +1,1 @@
+//! The shell: watches, caches, leader election, views, execution, metrics, configuration, wiring.

@@ -1,0 +1,41 @@
+//! Labels, annotations and names that Sluice reads or writes, each with its owner.
+
+/// Label that identifies a revision on ReplicaSets, Pods, AnalysisRuns, Service selectors and DestinationRule subsets (Argo).
+pub const POD_TEMPLATE_HASH: &str = "rollouts-pod-template-hash";
+/// Label that shards controllers (Argo).
+pub const INSTANCE_ID: &str = "argo-rollouts.argoproj.io/controller-instance-id";
+/// Label of an AnalysisRun: `Step`, `Background`, `PrePromotion` or `PostPromotion` (Argo).
+pub const ROLLOUT_TYPE: &str = "rollout-type";
+/// Label of a step's AnalysisRun: the step index in decimal (Argo).
+pub const STEP_INDEX: &str = "step-index";
+/// Annotation on Rollout, ReplicaSet, AnalysisRun and Experiment: the revision number (Argo).
+pub const REVISION: &str = "rollout.argoproj.io/revision";
+/// Annotation on a re-used ReplicaSet: former revisions, separated by commas (Argo).
+pub const REVISION_HISTORY: &str = "rollout.argoproj.io/revision-history";
+/// Annotation on a ReplicaSet: `spec.replicas` of the Rollout when it was last scaled (Argo).
+pub const DESIRED_REPLICAS: &str = "rollout.argoproj.io/desired-replicas";
+/// Annotation on a ReplicaSet: RFC 3339 time after which it may be scaled to 0 (Argo).
+pub const SCALE_DOWN_DEADLINE: &str = "scale-down-deadline";
+/// Annotation on a Service or DestinationRule: name of the Rollout that manages it (Argo).
+pub const MANAGED_BY: &str = "argo-rollouts.argoproj.io/managed-by-rollouts";
+/// Annotation of kubectl, never copied to ReplicaSets.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Prefix of the fence annotation; the name of the lease follows.
+pub const EPOCH_PREFIX: &str = "epoch.sluice.dev/";
+/// Prefix of our own annotations; never copied to ReplicaSets.
+pub const SLUICE_PREFIX: &str = "sluice.dev/";
+/// Annotation by which a synced object names the Application that tracks it (Argo CD).
+pub const TRACKING_ID: &str = "argocd.argoproj.io/tracking-id";
+/// Annotation of an Application that asks for a refresh: `normal` or `hard` (Argo CD).
+pub const REFRESH: &str = "argocd.argoproj.io/refresh";
+/// Annotation of an Application or object: comma-separated sync options (Argo CD).
+pub const SYNC_OPTIONS: &str = "argocd.argoproj.io/sync-options";
+/// Annotation of an Application: `true` makes the controller ignore it (Argo CD).
+pub const SKIP_RECONCILE: &str = "argocd.argoproj.io/skip-reconcile";
+
+/// Field manager of writes by the rollout engine.
+pub const MANAGER_ROLLOUT: &str = "sluice-rollout";
+/// Field manager of objects that sync applies from Git.
+pub const MANAGER_SYNC: &str = "sluice-sync";
+/// Field manager of status writes.
+pub const MANAGER_STATUS: &str = "sluice-status";

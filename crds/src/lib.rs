@@ -1,0 +1,13 @@
+//! What users write and read: the eight `argoproj.io/v1alpha1` kinds, their validation, the constants around them, and how
+//! any Kubernetes object is named, written and patched.
+//!
+//! Start with [`rollout`] and [`object`]. There is no network, no clock and no environment here: a value of this crate is
+//! plain data, and a [`object::Write`] says what would be sent without sending it.
+#![deny(missing_docs)]
+
+pub mod analysis;
+pub mod intstr;
+pub mod labels;
+pub mod object;
+pub mod rollout;
+pub mod time;

@@ -1,0 +1,1 @@
+//! The two little languages inside our YAML: expr conditions and argument templates.

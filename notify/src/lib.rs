@@ -1,0 +1,1 @@
+//! Decides which notifications a change triggers, renders and delivers them.

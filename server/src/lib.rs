@@ -1,0 +1,1 @@
+//! HTTP face of the controller: metrics and health, over a LiveState trait that it defines.
