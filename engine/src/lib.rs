@@ -1,1 +1,12 @@
-//! Decides what a Rollout or an AnalysisRun does next; judges samples; splits traffic; decides the fence and the lease.
+//! Decides what a Rollout or an AnalysisRun does next.
+//!
+//! The shape is one function: a view of the world in, a decision out ([`plan::Reconciler::decide`]). It cannot fail, waits
+//! for nothing and reads no clock: `now` is a field of the view. Start with [`rollout`], the table of contents of the
+//! product, then [`plan`] (the vocabulary) and [`fence`] (why a write is safe).
+#![deny(missing_docs)]
+
+pub mod config;
+pub mod fence;
+pub mod plan;
+pub mod report;
+pub mod view;
