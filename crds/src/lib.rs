@@ -6,8 +6,14 @@
 #![deny(missing_docs)]
 
 pub mod analysis;
+pub mod app_project;
+pub mod application;
+pub mod application_set;
+pub mod duration;
+pub mod experiment;
 pub mod intstr;
 pub mod labels;
 pub mod object;
 pub mod rollout;
+mod schema;
 pub mod time;
