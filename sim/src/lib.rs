@@ -1,1 +1,7 @@
 //! A cluster in a value: API-server semantics, fake pods, fake metrics, a clock, faults; also served over HTTP.
+//!
+//! Start with [`api_server::ApiServer`], the server without any IO, and [`world::World`], which adds the controllers of a
+//! cluster and virtual time. [`service::SimService`] is the same server as a `tower::Service`, so that the real controller
+//! runs against it in process; [`serve`] puts it on a loopback port for kubectl.
+
+pub mod api_server;
