@@ -9,7 +9,6 @@ use serde_with::skip_serializing_none;
 
 use crate::intstr::IntOrString;
 use crate::object::Record;
-use crate::rollout::preserved_object;
 use crate::rollout::steps::{FieldRef, TemplateRef};
 
 pub mod provider;
@@ -80,6 +79,7 @@ pub struct ClusterAnalysisTemplateSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct AnalysisRunSpec {
     /// Metrics.
+    #[schemars(required)]
     pub metrics: Vec<Metric>,
     /// Arguments with their values.
     pub args: Option<Vec<Argument>>,
@@ -112,6 +112,7 @@ pub struct TtlStrategy {
 #[serde(rename_all = "camelCase", default)]
 pub struct Metric {
     /// Name, unique in a run.
+    #[schemars(required)]
     pub name: String,
     /// Time between measurements, such as `30s`. Required if `count` is above 1.
     pub interval: Option<String>,
@@ -132,6 +133,7 @@ pub struct Metric {
     /// Successes in a row that end the metric as Successful. Default 0: off.
     pub consecutive_success_limit: Option<IntOrString>,
     /// Where the value comes from.
+    #[schemars(required)]
     pub provider: Provider,
 }
 
@@ -141,6 +143,7 @@ pub struct Metric {
 #[serde(rename_all = "camelCase", default)]
 pub struct Argument {
     /// Name.
+    #[schemars(required)]
     pub name: String,
     /// Value; default of the template, or resolved.
     pub value: Option<String>,
@@ -164,8 +167,10 @@ pub struct ValueFrom {
 #[serde(default)]
 pub struct SecretKeyRef {
     /// Name of the Secret.
+    #[schemars(required)]
     pub name: String,
     /// Key in it.
+    #[schemars(required)]
     pub key: String,
 }
 
@@ -174,6 +179,7 @@ pub struct SecretKeyRef {
 #[serde(rename_all = "camelCase", default)]
 pub struct DryRun {
     /// Regular expression over metric names, unanchored.
+    #[schemars(required)]
     pub metric_name: String,
 }
 
@@ -182,12 +188,9 @@ pub struct DryRun {
 #[serde(rename_all = "camelCase", default)]
 pub struct MeasurementRetention {
     /// Regular expression over metric names, unanchored.
+    #[schemars(required)]
     pub metric_name: String,
     /// Measurements to keep. Default 10.
+    #[schemars(required)]
     pub limit: i32,
 }
-
-/// Free-form provider configuration, kept as written.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct FreeForm(#[schemars(schema_with = "preserved_object")] pub serde_json::Value);

@@ -9,6 +9,7 @@ pub mod analysis;
 pub mod app_project;
 pub mod application;
 pub mod application_set;
+pub mod crd;
 pub mod duration;
 pub mod experiment;
 pub mod intstr;

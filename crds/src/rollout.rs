@@ -3,7 +3,7 @@
 //! Source: `spec-rollouts` section 1, Argo Rollouts v1.9. Field names and defaults are Argo's.
 
 use kube::CustomResource;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
@@ -44,7 +44,7 @@ pub struct RolloutSpec {
     /// Selects the Pods of this Rollout. Immutable; must match the template's labels.
     pub selector: Option<LabelSelector>,
     /// The Pod template, kept byte for byte: fields that we do not know survive.
-    #[schemars(schema_with = "preserved_object")]
+    #[schemars(schema_with = "crate::schema::any_object")]
     pub template: Option<serde_json::Value>,
     /// Takes the template from another workload instead.
     pub workload_ref: Option<WorkloadRef>,
@@ -88,8 +88,10 @@ pub struct LabelSelector {
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelSelectorRequirement {
     /// Label key.
+    #[schemars(required)]
     pub key: String,
     /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    #[schemars(required)]
     pub operator: String,
     /// Values for `In` and `NotIn`.
     pub values: Option<Vec<String>>,
@@ -131,14 +133,4 @@ pub struct AnalysisRetention {
     /// Failed, errored and inconclusive ones to keep. Default 5.
     #[schemars(range(min = 0))]
     pub unsuccessful_run_history_limit: Option<i32>,
-}
-
-/// Schema of an object whose fields are all kept as written.
-pub fn preserved_object(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
-}
-
-/// Schema of a value of any type that is kept as written.
-pub fn preserved_value(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "x-kubernetes-preserve-unknown-fields": true })
 }

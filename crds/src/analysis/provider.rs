@@ -1,11 +1,17 @@
 //! `metrics[].provider`: where a metric's value comes from.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_with::skip_serializing_none;
 
-use super::FreeForm;
-use crate::rollout::preserved_value;
+use crate::schema::{any_object_map, any_value};
+
+mod others;
+
+pub use others::*;
 
 /// Exactly one provider.
 #[skip_serializing_none]
@@ -17,25 +23,26 @@ pub struct Provider {
     /// Any HTTP endpoint with JSON.
     pub web: Option<WebMetric>,
     /// A Kubernetes Job.
-    pub job: Option<FreeForm>,
+    pub job: Option<JobMetric>,
     /// Datadog.
-    pub datadog: Option<FreeForm>,
+    pub datadog: Option<DatadogMetric>,
     /// New Relic.
-    pub new_relic: Option<FreeForm>,
+    pub new_relic: Option<NewRelicMetric>,
     /// Amazon CloudWatch.
-    pub cloud_watch: Option<FreeForm>,
+    pub cloud_watch: Option<CloudWatchMetric>,
     /// Wavefront.
-    pub wavefront: Option<FreeForm>,
+    pub wavefront: Option<WavefrontMetric>,
     /// Graphite.
-    pub graphite: Option<FreeForm>,
+    pub graphite: Option<GraphiteMetric>,
     /// InfluxDB.
-    pub influxdb: Option<FreeForm>,
+    pub influxdb: Option<InfluxdbMetric>,
     /// Apache SkyWalking.
-    pub skywalking: Option<FreeForm>,
+    pub skywalking: Option<SkyWalkingMetric>,
     /// Kayenta.
-    pub kayenta: Option<FreeForm>,
-    /// Provider plugins by name.
-    pub plugin: Option<FreeForm>,
+    pub kayenta: Option<KayentaMetric>,
+    /// A provider plugin: exactly one name, and its configuration, kept as written.
+    #[schemars(schema_with = "any_object_map")]
+    pub plugin: Option<BTreeMap<String, Value>>,
 }
 
 /// A query to Prometheus.
@@ -77,8 +84,10 @@ pub struct RangeQuery {
 #[serde(default)]
 pub struct Header {
     /// Name.
+    #[schemars(required)]
     pub key: String,
     /// Value.
+    #[schemars(required)]
     pub value: String,
 }
 
@@ -88,7 +97,7 @@ pub struct Header {
 #[serde(default)]
 pub struct Authentication {
     /// AWS request signing.
-    pub sigv4: Option<FreeForm>,
+    pub sigv4: Option<Sigv4>,
     /// OAuth 2 client credentials.
     pub oauth2: Option<OAuth2>,
     /// User name and password.
@@ -130,14 +139,15 @@ pub struct WebMetric {
     /// `GET`, `POST` or `PUT`. Default `GET`.
     pub method: Option<String>,
     /// URL.
+    #[schemars(required)]
     pub url: String,
     /// Headers of the request.
     pub headers: Option<Vec<Header>>,
     /// Body; only with `POST` and `PUT`, not together with `jsonBody`.
     pub body: Option<String>,
     /// JSON body.
-    #[schemars(schema_with = "preserved_value")]
-    pub json_body: Option<serde_json::Value>,
+    #[schemars(schema_with = "any_value")]
+    pub json_body: Option<Value>,
     /// Seconds until the request counts as failed. Default 10.
     pub timeout_seconds: Option<i64>,
     /// Where in the answer the value is, such as `{$.data.ok}`. Default `{$}`.
@@ -146,4 +156,17 @@ pub struct WebMetric {
     pub insecure: Option<bool>,
     /// Credentials.
     pub authentication: Option<Authentication>,
+}
+
+/// AWS request signing, for Amazon Managed Prometheus.
+#[skip_serializing_none]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Sigv4 {
+    /// Region.
+    pub region: Option<String>,
+    /// Profile.
+    pub profile: Option<String>,
+    /// IAM role.
+    pub role_arn: Option<String>,
 }

@@ -85,8 +85,10 @@ pub struct SyncOperationResource {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub group: String,
     /// Kind.
+    #[schemars(required)]
     pub kind: String,
     /// Name.
+    #[schemars(required)]
     pub name: String,
     /// Namespace; absent is any.
     pub namespace: Option<String>,

@@ -236,8 +236,10 @@ impl JsonSchema for KustomizeImage {
 #[serde(rename_all = "camelCase")]
 pub struct KustomizeReplica {
     /// Name of the workload.
+    #[schemars(required)]
     pub name: String,
     /// Number of replicas.
+    #[schemars(required)]
     pub count: IntOrString,
 }
 
@@ -316,8 +318,10 @@ pub struct JsonnetSource {
 #[serde(rename_all = "camelCase", default)]
 pub struct JsonnetVar {
     /// Name.
+    #[schemars(required)]
     pub name: String,
     /// Value.
+    #[schemars(required)]
     pub value: String,
     /// Whether the value is Jsonnet code. Default false: a string.
     pub code: Option<bool>,
@@ -343,8 +347,10 @@ pub struct PluginSource {
 #[serde(rename_all = "camelCase", default)]
 pub struct EnvEntry {
     /// Name.
+    #[schemars(required)]
     pub name: String,
     /// Value.
+    #[schemars(required)]
     pub value: String,
 }
 

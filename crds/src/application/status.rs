@@ -147,14 +147,17 @@ pub struct SyncStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct ComparedTo {
     /// Source.
+    #[schemars(schema_with = "crate::schema::any_object")]
     pub source: Option<ApplicationSource>,
     /// Sources.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::any_objects")]
     pub sources: Vec<ApplicationSource>,
     /// Destination.
     pub destination: ApplicationDestination,
     /// Differences that did not count.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::any_objects")]
     pub ignore_differences: Vec<ResourceIgnoreDifferences>,
 }
 
@@ -277,9 +280,11 @@ pub struct RevisionHistory {
     /// When the sync began.
     pub deploy_started_at: Option<Time>,
     /// Source as it was then.
+    #[schemars(schema_with = "crate::schema::any_object")]
     pub source: Option<ApplicationSource>,
     /// Sources as they were then.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::any_objects")]
     pub sources: Vec<ApplicationSource>,
     /// Who asked.
     pub initiated_by: Option<OperationInitiator>,
@@ -307,6 +312,7 @@ pub struct ApplicationCondition {
 #[serde(rename_all = "camelCase", default)]
 pub struct OperationState {
     /// What was asked for.
+    #[schemars(schema_with = "crate::schema::any_object")]
     pub operation: Operation,
     /// How far it is. A retry that waits is `Running` with `finishedAt` set.
     pub phase: OperationPhase,
@@ -375,9 +381,11 @@ pub struct SyncOperationResult {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub revisions: Vec<String>,
     /// Source that was used.
+    #[schemars(schema_with = "crate::schema::any_object")]
     pub source: Option<ApplicationSource>,
     /// Sources that were used.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::any_objects")]
     pub sources: Vec<ApplicationSource>,
     /// Labels and annotations given to the namespace.
     pub managed_namespace_metadata: Option<NamespaceMetadata>,
@@ -464,5 +472,6 @@ pub struct HydrateOperation {
     #[serde(rename = "hydratedSHA")]
     pub hydrated_sha: Option<String>,
     /// What was asked for.
+    #[schemars(schema_with = "crate::schema::any_object")]
     pub source_hydrator: Option<SourceHydrator>,
 }

@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::preserved_value;
 use crate::time::Time;
 
 /// What a Rollout is. `abort`, `promoteFull`, `pauseConditions`, `controllerPause` and `currentStepIndex` are also
@@ -64,11 +63,9 @@ pub struct RolloutStatus {
     /// State of a blue-green update.
     pub blue_green: Option<BlueGreenStatus>,
     /// State of a load balancer.
-    #[schemars(schema_with = "preserved_value")]
-    pub alb: Option<serde_json::Value>,
+    pub alb: Option<AlbStatus>,
     /// State of several load balancers.
-    #[schemars(schema_with = "preserved_value")]
-    pub albs: Option<serde_json::Value>,
+    pub albs: Option<Vec<AlbStatus>>,
     /// How long the update takes.
     pub duration: Option<RolloutDuration>,
     /// What only Sluice records.
@@ -121,8 +118,7 @@ pub struct CanaryStatus {
     /// `ping` or `pong`: which Service is stable.
     pub stable_ping_pong: Option<String>,
     /// State of step plugins.
-    #[schemars(schema_with = "preserved_value")]
-    pub step_plugin_statuses: Option<serde_json::Value>,
+    pub step_plugin_statuses: Option<Vec<StepPluginStatus>>,
 }
 
 /// Weights given to a router.
@@ -219,4 +215,64 @@ pub struct SluiceStatus {
     pub routed_at: Option<Time>,
     /// Last decision that changed traffic, in words.
     pub last_decision: Option<String>,
+}
+
+/// A load balancer, seen through its target groups.
+#[skip_serializing_none]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AlbStatus {
+    /// Ingress.
+    pub ingress: Option<String>,
+    /// Load balancer.
+    pub load_balancer: Option<AwsResource>,
+    /// Target group of the canary.
+    pub canary_target_group: Option<AwsResource>,
+    /// Target group of the stable version.
+    pub stable_target_group: Option<AwsResource>,
+}
+
+/// A resource of AWS.
+#[skip_serializing_none]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AwsResource {
+    /// Name.
+    pub name: Option<String>,
+    /// ARN.
+    pub arn: Option<String>,
+    /// Full name.
+    pub full_name: Option<String>,
+}
+
+/// State of a step plugin.
+#[skip_serializing_none]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StepPluginStatus {
+    /// Step.
+    pub index: i32,
+    /// Name of the plugin.
+    pub name: String,
+    /// `Run`, `Terminate` or `Abort`.
+    pub operation: Option<String>,
+    /// `Running`, `Successful`, `Failed` or `Error`.
+    pub phase: Option<String>,
+    /// Why.
+    pub message: Option<String>,
+    /// When it began.
+    pub started_at: Option<Time>,
+    /// When it was last called.
+    pub updated_at: Option<Time>,
+    /// When it ended.
+    pub finished_at: Option<Time>,
+    /// Time until the next call.
+    pub backoff: Option<String>,
+    /// Number of calls.
+    pub executions: Option<i32>,
+    /// Whether it was switched off.
+    pub disabled: Option<bool>,
+    /// What the plugin remembers.
+    #[schemars(schema_with = "crate::schema::any_value")]
+    pub status: Option<serde_json::Value>,
 }

@@ -8,8 +8,9 @@ use serde_with::skip_serializing_none;
 
 use crate::analysis::{DryRun, MeasurementRetention};
 use crate::intstr::IntOrString;
+use crate::rollout::LabelSelector;
 use crate::rollout::strategy::PodMetadata;
-use crate::rollout::{LabelSelector, preserved_value};
+use crate::schema::any_value;
 
 /// One step. Exactly one field should be set; `setWeight` may carry `duration` (superset).
 #[skip_serializing_none]
@@ -86,6 +87,7 @@ pub struct RolloutAnalysis {
 #[serde(rename_all = "camelCase", default)]
 pub struct TemplateRef {
     /// Name.
+    #[schemars(required)]
     pub template_name: String,
     /// Whether it is a ClusterAnalysisTemplate. Default false.
     pub cluster_scope: Option<bool>,
@@ -97,6 +99,7 @@ pub struct TemplateRef {
 #[serde(rename_all = "camelCase", default)]
 pub struct AnalysisArgument {
     /// Name of the argument.
+    #[schemars(required)]
     pub name: String,
     /// A literal.
     pub value: Option<String>,
@@ -120,6 +123,7 @@ pub struct ArgumentSource {
 #[serde(rename_all = "camelCase", default)]
 pub struct FieldRef {
     /// Such as `metadata.labels['app']` or `spec.replicas`.
+    #[schemars(required)]
     pub field_path: String,
 }
 
@@ -129,6 +133,7 @@ pub struct FieldRef {
 #[serde(rename_all = "camelCase", default)]
 pub struct ExperimentStep {
     /// The sets to run.
+    #[schemars(required)]
     pub templates: Option<Vec<ExperimentTemplate>>,
     /// How long, once all are available.
     pub duration: Option<String>,
@@ -148,8 +153,10 @@ pub struct ExperimentStep {
 #[serde(rename_all = "camelCase", default)]
 pub struct ExperimentTemplate {
     /// Name of the set.
+    #[schemars(required)]
     pub name: String,
     /// `canary` or `stable`: whose Pod template it takes.
+    #[schemars(required)]
     pub spec_ref: Option<String>,
     /// Size. Default 1.
     pub replicas: Option<i32>,
@@ -178,8 +185,10 @@ pub struct ExperimentService {
 #[serde(rename_all = "camelCase", default)]
 pub struct ExperimentAnalysis {
     /// Name.
+    #[schemars(required)]
     pub name: String,
     /// Template.
+    #[schemars(required)]
     pub template_name: String,
     /// Whether it is a ClusterAnalysisTemplate.
     pub cluster_scope: Option<bool>,
@@ -207,8 +216,10 @@ pub struct SetHeaderRoute {
 #[serde(rename_all = "camelCase", default)]
 pub struct HeaderMatch {
     /// Header.
+    #[schemars(required)]
     pub header_name: String,
     /// Its value.
+    #[schemars(required)]
     pub header_value: Option<StringMatch>,
 }
 
@@ -231,6 +242,7 @@ pub struct StringMatch {
 #[serde(rename_all = "camelCase", default)]
 pub struct SetMirrorRoute {
     /// A name listed in `managedRoutes`.
+    #[schemars(required)]
     pub name: String,
     /// Requests; entries are alternatives.
     #[serde(rename = "match")]
@@ -259,8 +271,9 @@ pub struct RouteMatch {
 #[serde(default)]
 pub struct PluginStep {
     /// Name of the plugin.
+    #[schemars(required)]
     pub name: String,
     /// Configuration, kept as written.
-    #[schemars(schema_with = "preserved_value")]
+    #[schemars(schema_with = "any_value")]
     pub config: Option<serde_json::Value>,
 }

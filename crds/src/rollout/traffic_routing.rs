@@ -1,10 +1,10 @@
 //! `spec.strategy.canary.trafficRouting` of a Rollout.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
-
-use super::{preserved_object, preserved_value};
 
 /// Traffic routers, and what they share.
 #[skip_serializing_none]
@@ -13,33 +13,27 @@ use super::{preserved_object, preserved_value};
 pub struct TrafficRouting {
     /// Istio VirtualServices, and a DestinationRule where subsets are used.
     pub istio: Option<IstioTrafficRouting>,
-    /// Ingress NGINX.
-    #[schemars(schema_with = "preserved_object")]
-    pub nginx: Option<serde_json::Value>,
-    /// AWS Application Load Balancer.
-    #[schemars(schema_with = "preserved_object")]
-    pub alb: Option<serde_json::Value>,
-    /// Service Mesh Interface.
-    #[schemars(schema_with = "preserved_object")]
-    pub smi: Option<serde_json::Value>,
-    /// Ambassador.
-    #[schemars(schema_with = "preserved_object")]
-    pub ambassador: Option<serde_json::Value>,
+    /// Ingress NGINX, by canary Ingresses with annotations.
+    pub nginx: Option<NginxTrafficRouting>,
+    /// AWS Application Load Balancer, by an annotation of the Ingress.
+    pub alb: Option<AlbTrafficRouting>,
+    /// Service Mesh Interface, by a TrafficSplit.
+    pub smi: Option<SmiTrafficRouting>,
+    /// Ambassador (Emissary), by canary Mappings.
+    pub ambassador: Option<AmbassadorTrafficRouting>,
     /// AWS App Mesh.
-    #[schemars(schema_with = "preserved_object")]
-    pub app_mesh: Option<serde_json::Value>,
-    /// Traefik.
-    #[schemars(schema_with = "preserved_object")]
-    pub traefik: Option<serde_json::Value>,
-    /// Apache APISIX.
-    #[schemars(schema_with = "preserved_object")]
-    pub apisix: Option<serde_json::Value>,
-    /// Router plugins by name.
-    #[schemars(schema_with = "preserved_value")]
-    pub plugins: Option<serde_json::Value>,
+    pub app_mesh: Option<AppMeshTrafficRouting>,
+    /// Traefik, by a TraefikService.
+    pub traefik: Option<TraefikTrafficRouting>,
+    /// Apache APISIX, by an ApisixRoute.
+    pub apisix: Option<ApisixTrafficRouting>,
+    /// Router plugins: name and configuration, kept as written.
+    #[schemars(schema_with = "crate::schema::any_object_map")]
+    pub plugins: Option<BTreeMap<String, serde_json::Value>>,
     /// Names of routes that we may create, in order of precedence.
     pub managed_routes: Option<Vec<ManagedRoute>>,
     /// Weight that means all traffic. Default 100; only with nginx or plugins.
+    #[schemars(range(min = 1))]
     pub max_traffic_weight: Option<i32>,
 }
 
@@ -48,6 +42,7 @@ pub struct TrafficRouting {
 #[serde(default)]
 pub struct ManagedRoute {
     /// Name.
+    #[schemars(required)]
     pub name: String,
 }
 
@@ -77,6 +72,7 @@ impl IstioTrafficRouting {
 #[serde(rename_all = "camelCase", default)]
 pub struct IstioVirtualService {
     /// Name, or `name.namespace`.
+    #[schemars(required)]
     pub name: String,
     /// Names of HTTP routes. Default: the only one.
     pub routes: Option<Vec<String>>,
@@ -112,6 +108,7 @@ pub struct IstioTcpRoute {
 #[serde(rename_all = "camelCase", default)]
 pub struct IstioDestinationRule {
     /// Name, in the Rollout's namespace.
+    #[schemars(required)]
     pub name: String,
     /// Subset of the canary. Default `canary` (superset; Argo requires it).
     pub canary_subset_name: Option<String>,
@@ -131,4 +128,147 @@ impl IstioDestinationRule {
     pub fn stable_subset(&self) -> &str {
         self.stable_subset_name.as_deref().unwrap_or("stable")
     }
+}
+
+/// Ingress NGINX: exactly one of `stableIngress` and `stableIngresses`.
+#[skip_serializing_none]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NginxTrafficRouting {
+    /// Prefix of the annotations. Default `nginx.ingress.kubernetes.io`.
+    pub annotation_prefix: Option<String>,
+    /// Ingress that reaches the stable Service.
+    pub stable_ingress: Option<String>,
+    /// Several such Ingresses.
+    pub stable_ingresses: Option<Vec<String>>,
+    /// Further annotations for the canary Ingress, after the prefix.
+    pub additional_ingress_annotations: Option<BTreeMap<String, String>>,
+    /// Annotations for the canary Ingress, whole.
+    pub canary_ingress_annotations: Option<BTreeMap<String, String>>,
+}
+
+/// AWS Application Load Balancer: exactly one of `ingress` and `ingresses`.
+#[skip_serializing_none]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AlbTrafficRouting {
+    /// Ingress whose forward action carries the weights.
+    pub ingress: Option<String>,
+    /// Several such Ingresses.
+    pub ingresses: Option<Vec<String>>,
+    /// Port of the Services.
+    #[schemars(required)]
+    pub service_port: i32,
+    /// Service that the Ingress names. Default: the stable Service.
+    pub root_service: Option<String>,
+    /// Prefix of the annotations. Default `alb.ingress.kubernetes.io`.
+    pub annotation_prefix: Option<String>,
+    /// Keeps a client at the version that it met.
+    pub stickiness_config: Option<StickinessConfig>,
+}
+
+/// Keeps a client at the version that it met.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StickinessConfig {
+    /// Whether it is on.
+    #[schemars(required)]
+    pub enabled: bool,
+    /// How long, in seconds.
+    #[schemars(required, range(min = 1, max = 604_800))]
+    pub duration_seconds: i64,
+}
+
+/// Service Mesh Interface.
+#[skip_serializing_none]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SmiTrafficRouting {
+    /// Service that clients call. Default: the stable Service.
+    pub root_service: Option<String>,
+    /// Name of the TrafficSplit. Default: the Rollout's name.
+    pub traffic_split_name: Option<String>,
+}
+
+/// Ambassador (Emissary).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AmbassadorTrafficRouting {
+    /// Mappings that reach the stable Service; at least one.
+    #[schemars(required)]
+    pub mappings: Vec<String>,
+}
+
+/// AWS App Mesh.
+#[skip_serializing_none]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AppMeshTrafficRouting {
+    /// The virtual service and its routes.
+    pub virtual_service: Option<AppMeshVirtualService>,
+    /// The virtual nodes of the two versions.
+    pub virtual_node_group: Option<AppMeshVirtualNodeGroup>,
+}
+
+/// An App Mesh virtual service.
+#[skip_serializing_none]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AppMeshVirtualService {
+    /// Name.
+    #[schemars(required)]
+    pub name: String,
+    /// Routes. Default: the only one.
+    pub routes: Option<Vec<String>>,
+}
+
+/// The virtual nodes of the two versions.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AppMeshVirtualNodeGroup {
+    /// Virtual node of the canary.
+    #[schemars(required)]
+    pub canary_virtual_node_ref: AppMeshVirtualNodeRef,
+    /// Virtual node of the stable version.
+    #[schemars(required)]
+    pub stable_virtual_node_ref: AppMeshVirtualNodeRef,
+}
+
+/// A virtual node.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AppMeshVirtualNodeRef {
+    /// Name.
+    #[schemars(required)]
+    pub name: String,
+}
+
+/// Traefik.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TraefikTrafficRouting {
+    /// TraefikService of the weighted kind.
+    #[schemars(required)]
+    pub weighted_traefik_service_name: String,
+}
+
+/// Apache APISIX.
+#[skip_serializing_none]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ApisixTrafficRouting {
+    /// The route.
+    pub route: Option<ApisixRoute>,
+}
+
+/// An ApisixRoute.
+#[skip_serializing_none]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ApisixRoute {
+    /// Name.
+    #[schemars(required)]
+    pub name: String,
+    /// Rules (`http[].name`). Default: the only one.
+    pub rules: Option<Vec<String>>,
 }
