@@ -79,7 +79,7 @@ pub struct ClusterAnalysisTemplateSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct AnalysisRunSpec {
     /// Metrics.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub metrics: Vec<Metric>,
     /// Arguments with their values.
     pub args: Option<Vec<Argument>>,
@@ -112,7 +112,7 @@ pub struct TtlStrategy {
 #[serde(rename_all = "camelCase", default)]
 pub struct Metric {
     /// Name, unique in a run.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Time between measurements, such as `30s`. Required if `count` is above 1.
     pub interval: Option<String>,
@@ -133,7 +133,7 @@ pub struct Metric {
     /// Successes in a row that end the metric as Successful. Default 0: off.
     pub consecutive_success_limit: Option<IntOrString>,
     /// Where the value comes from.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub provider: Provider,
 }
 
@@ -143,7 +143,7 @@ pub struct Metric {
 #[serde(rename_all = "camelCase", default)]
 pub struct Argument {
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Value; default of the template, or resolved.
     pub value: Option<String>,
@@ -167,10 +167,10 @@ pub struct ValueFrom {
 #[serde(default)]
 pub struct SecretKeyRef {
     /// Name of the Secret.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Key in it.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub key: String,
 }
 
@@ -179,7 +179,7 @@ pub struct SecretKeyRef {
 #[serde(rename_all = "camelCase", default)]
 pub struct DryRun {
     /// Regular expression over metric names, unanchored.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub metric_name: String,
 }
 
@@ -188,9 +188,9 @@ pub struct DryRun {
 #[serde(rename_all = "camelCase", default)]
 pub struct MeasurementRetention {
     /// Regular expression over metric names, unanchored.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub metric_name: String,
     /// Measurements to keep. Default 10.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub limit: i32,
 }

@@ -76,10 +76,10 @@ pub struct ProjectDestination {
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterResource {
     /// API group, as a glob; empty is the core group.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub group: String,
     /// Kind, as a glob.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub kind: String,
     /// Name, as a glob; absent is any.
     pub name: Option<String>,
@@ -90,10 +90,10 @@ pub struct ClusterResource {
 #[serde(rename_all = "camelCase", default)]
 pub struct GroupKind {
     /// API group, as a glob; empty is the core group.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub group: String,
     /// Kind, as a glob.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub kind: String,
 }
 
@@ -103,7 +103,7 @@ pub struct GroupKind {
 #[serde(rename_all = "camelCase", default)]
 pub struct ProjectRole {
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// What the role is for.
     pub description: Option<String>,
@@ -124,7 +124,7 @@ pub struct ProjectRole {
 #[serde(rename_all = "camelCase", default)]
 pub struct JwtToken {
     /// When it was issued, in seconds since 1970.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub iat: i64,
     /// When it expires, in seconds since 1970; absent: never.
     pub exp: Option<i64>,
@@ -196,7 +196,7 @@ pub struct SyncWindow {
 pub struct SignatureKey {
     /// Id of the key.
     #[serde(rename = "keyID")]
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub key_id: String,
 }
 
@@ -254,13 +254,13 @@ pub struct GpgPolicy {
 #[serde(rename_all = "camelCase", default)]
 pub struct DestinationServiceAccount {
     /// URL of the API server, as a glob.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub server: String,
     /// Namespace, as a glob.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     /// `name`, or `namespace:name`.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub default_service_account: String,
 }
 

@@ -126,7 +126,7 @@ pub struct ResourceIgnoreDifferences {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub group: String,
     /// Kind; `*` is any.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub kind: String,
     /// Name; absent is any.
     pub name: Option<String>,
@@ -148,10 +148,10 @@ pub struct ResourceIgnoreDifferences {
 #[serde(rename_all = "camelCase", default)]
 pub struct Info {
     /// What it is about.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// What it says; a URL becomes a link.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub value: String,
 }
 
@@ -161,7 +161,7 @@ pub struct Info {
 #[serde(rename_all = "camelCase", default)]
 pub struct Notification {
     /// Notification service, such as `slack`.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Recipient in that service, such as a channel.
     pub destination: Option<String>,
@@ -195,10 +195,10 @@ pub struct HealthPolicy {
 #[serde(rename_all = "camelCase", default)]
 pub struct ResourceHealthPolicy {
     /// Name of the resource.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Kind of the resource.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub kind: String,
     /// API group; absent is any.
     pub group: Option<String>,

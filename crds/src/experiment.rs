@@ -21,7 +21,7 @@ pub type ExperimentRecord = Record<ExperimentSpec, ExperimentStatus>;
 #[serde(rename_all = "camelCase", default)]
 pub struct ExperimentSpec {
     /// Versions; names are unique.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub templates: Vec<ExperimentTemplate>,
     /// How long the versions run once all are available, such as `1h`. Absent: until terminated or judged.
     pub duration: Option<String>,
@@ -52,7 +52,7 @@ pub struct ExperimentSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct ExperimentTemplate {
     /// Name, unique in the experiment.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Wanted Pods. Default 1.
     #[schemars(range(min = 0))]
@@ -61,11 +61,11 @@ pub struct ExperimentTemplate {
     #[schemars(range(min = 0))]
     pub min_ready_seconds: Option<i32>,
     /// Selects the Pods of this version; must match the template's labels.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub selector: LabelSelector,
     /// The Pod template, kept byte for byte.
     #[schemars(schema_with = "crate::schema::any_object")]
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub template: Value,
     /// Present: the version gets a Service of its own.
     pub service: Option<ExperimentService>,
@@ -86,10 +86,10 @@ pub struct ExperimentService {
 #[serde(rename_all = "camelCase", default)]
 pub struct ExperimentAnalysis {
     /// Name, unique in the experiment.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// AnalysisTemplate or ClusterAnalysisTemplate.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub template_name: String,
     /// Whether it is a ClusterAnalysisTemplate. Default false.
     pub cluster_scope: Option<bool>,

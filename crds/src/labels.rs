@@ -33,6 +33,9 @@ pub const SYNC_OPTIONS: &str = "argocd.argoproj.io/sync-options";
 /// Annotation of an Application: `true` makes the controller ignore it (Argo CD).
 pub const SKIP_RECONCILE: &str = "argocd.argoproj.io/skip-reconcile";
 
+/// Annotation of an Application: pod template hashes to release from quarantine, separated by commas. Removed once done.
+pub const QUARANTINE_RELEASE: &str = "sluice.dev/quarantine-release";
+
 /// Field manager of writes by the rollout engine.
 pub const MANAGER_ROLLOUT: &str = "sluice-rollout";
 /// Field manager of objects that sync applies from Git.

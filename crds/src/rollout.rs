@@ -88,10 +88,10 @@ pub struct LabelSelector {
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelSelectorRequirement {
     /// Label key.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub key: String,
     /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub operator: String,
     /// Values for `In` and `NotIn`.
     pub values: Option<Vec<String>>,

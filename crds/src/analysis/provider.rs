@@ -84,10 +84,10 @@ pub struct RangeQuery {
 #[serde(default)]
 pub struct Header {
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub key: String,
     /// Value.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub value: String,
 }
 
@@ -139,7 +139,7 @@ pub struct WebMetric {
     /// `GET`, `POST` or `PUT`. Default `GET`.
     pub method: Option<String>,
     /// URL.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub url: String,
     /// Headers of the request.
     pub headers: Option<Vec<Header>>,

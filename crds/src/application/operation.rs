@@ -85,10 +85,10 @@ pub struct SyncOperationResource {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub group: String,
     /// Kind.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub kind: String,
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Namespace; absent is any.
     pub namespace: Option<String>,

@@ -236,10 +236,10 @@ impl JsonSchema for KustomizeImage {
 #[serde(rename_all = "camelCase")]
 pub struct KustomizeReplica {
     /// Name of the workload.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Number of replicas.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub count: IntOrString,
 }
 
@@ -318,10 +318,10 @@ pub struct JsonnetSource {
 #[serde(rename_all = "camelCase", default)]
 pub struct JsonnetVar {
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Value.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub value: String,
     /// Whether the value is Jsonnet code. Default false: a string.
     pub code: Option<bool>,
@@ -347,10 +347,10 @@ pub struct PluginSource {
 #[serde(rename_all = "camelCase", default)]
 pub struct EnvEntry {
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Value.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub value: String,
 }
 

@@ -23,8 +23,29 @@ pub(super) fn make_structural(schema: &mut Value) {
     if object.get("additionalProperties").is_some_and(Value::is_boolean) {
         object.remove("additionalProperties");
     }
+    require_marked(object);
     for schema in children(object) {
         make_structural(schema);
+    }
+}
+
+/// Mark on the schema of a field that must be written. The types have a default for every field, so that a part-written object
+/// can be read and judged; schemars would require none of them.
+const REQUIRED: &str = "x-required";
+
+fn require_marked(object: &mut Map<String, Value>) {
+    let Some(Value::Object(properties)) = object.get_mut("properties") else { return };
+    let marked: Vec<Value> = properties
+        .iter_mut()
+        .filter_map(|(name, schema)| schema.as_object_mut()?.remove(REQUIRED).map(|_| json!(name)))
+        .collect();
+    if marked.is_empty() {
+        return;
+    }
+    if let Value::Array(required) = object.entry("required").or_insert_with(|| json!([])) {
+        required.extend(marked);
+        required.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+        required.dedup();
     }
 }
 

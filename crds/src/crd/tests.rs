@@ -120,3 +120,14 @@ fn the_api_server_fills_in_nothing_but_the_replicas_of_a_rollout() {
     }
     assert_eq!(found, ["Rollout.spec.replicas"]);
 }
+
+#[test]
+fn a_route_without_a_name_is_refused_by_the_api_server() {
+    let schema = definition("Rollout").unwrap().schema();
+    let routing = &schema["properties"]["spec"]["properties"]["strategy"]["properties"]["canary"]["properties"]
+        ["trafficRouting"]["properties"];
+    assert_eq!(routing["istio"]["properties"]["virtualService"]["required"], json!(["name"]));
+    let metrics = &definition("AnalysisTemplate").unwrap().schema()["properties"]["spec"]["properties"]
+        ["metrics"]["items"]["required"];
+    assert_eq!(*metrics, json!(["name", "provider"]));
+}

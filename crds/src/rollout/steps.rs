@@ -87,7 +87,7 @@ pub struct RolloutAnalysis {
 #[serde(rename_all = "camelCase", default)]
 pub struct TemplateRef {
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub template_name: String,
     /// Whether it is a ClusterAnalysisTemplate. Default false.
     pub cluster_scope: Option<bool>,
@@ -99,7 +99,7 @@ pub struct TemplateRef {
 #[serde(rename_all = "camelCase", default)]
 pub struct AnalysisArgument {
     /// Name of the argument.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// A literal.
     pub value: Option<String>,
@@ -123,7 +123,7 @@ pub struct ArgumentSource {
 #[serde(rename_all = "camelCase", default)]
 pub struct FieldRef {
     /// Such as `metadata.labels['app']` or `spec.replicas`.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub field_path: String,
 }
 
@@ -133,7 +133,7 @@ pub struct FieldRef {
 #[serde(rename_all = "camelCase", default)]
 pub struct ExperimentStep {
     /// The sets to run.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub templates: Option<Vec<ExperimentTemplate>>,
     /// How long, once all are available.
     pub duration: Option<String>,
@@ -153,10 +153,10 @@ pub struct ExperimentStep {
 #[serde(rename_all = "camelCase", default)]
 pub struct ExperimentTemplate {
     /// Name of the set.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// `canary` or `stable`: whose Pod template it takes.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub spec_ref: Option<String>,
     /// Size. Default 1.
     pub replicas: Option<i32>,
@@ -185,10 +185,10 @@ pub struct ExperimentService {
 #[serde(rename_all = "camelCase", default)]
 pub struct ExperimentAnalysis {
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Template.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub template_name: String,
     /// Whether it is a ClusterAnalysisTemplate.
     pub cluster_scope: Option<bool>,
@@ -216,10 +216,10 @@ pub struct SetHeaderRoute {
 #[serde(rename_all = "camelCase", default)]
 pub struct HeaderMatch {
     /// Header.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub header_name: String,
     /// Its value.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub header_value: Option<StringMatch>,
 }
 
@@ -242,7 +242,7 @@ pub struct StringMatch {
 #[serde(rename_all = "camelCase", default)]
 pub struct SetMirrorRoute {
     /// A name listed in `managedRoutes`.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Requests; entries are alternatives.
     #[serde(rename = "match")]
@@ -271,7 +271,7 @@ pub struct RouteMatch {
 #[serde(default)]
 pub struct PluginStep {
     /// Name of the plugin.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Configuration, kept as written.
     #[schemars(schema_with = "any_value")]

@@ -64,7 +64,7 @@ pub struct RequiredAntiAffinity {}
 #[serde(rename_all = "camelCase", default)]
 pub struct BlueGreenStrategy {
     /// Service of the users' traffic.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub active_service: Option<String>,
     /// Service of the new version before the switch.
     pub preview_service: Option<String>,
@@ -140,10 +140,10 @@ pub struct CanaryStrategy {
 #[serde(rename_all = "camelCase", default)]
 pub struct PingPong {
     /// One Service.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub ping_service: String,
     /// The other.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub pong_service: String,
 }
 
@@ -153,10 +153,10 @@ pub struct PingPong {
 pub struct ReplicaProgressThreshold {
     /// `Percent` or `Pods`.
     #[serde(rename = "type")]
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub kind: String,
     /// Percent 0..=100, or a number of Pods.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub value: i32,
 }
 
@@ -185,7 +185,7 @@ pub struct BackgroundAnalysis {
 #[serde(rename_all = "camelCase", default)]
 pub struct InlineMetric {
     /// Name of a query in the registry, such as `error-rate`.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Range in which the value counts as good.
     pub threshold_range: Option<ThresholdRange>,

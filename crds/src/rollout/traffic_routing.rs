@@ -42,7 +42,7 @@ pub struct TrafficRouting {
 #[serde(default)]
 pub struct ManagedRoute {
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
 }
 
@@ -72,7 +72,7 @@ impl IstioTrafficRouting {
 #[serde(rename_all = "camelCase", default)]
 pub struct IstioVirtualService {
     /// Name, or `name.namespace`.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Names of HTTP routes. Default: the only one.
     pub routes: Option<Vec<String>>,
@@ -108,7 +108,7 @@ pub struct IstioTcpRoute {
 #[serde(rename_all = "camelCase", default)]
 pub struct IstioDestinationRule {
     /// Name, in the Rollout's namespace.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Subset of the canary. Default `canary` (superset; Argo requires it).
     pub canary_subset_name: Option<String>,
@@ -157,7 +157,7 @@ pub struct AlbTrafficRouting {
     /// Several such Ingresses.
     pub ingresses: Option<Vec<String>>,
     /// Port of the Services.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub service_port: i32,
     /// Service that the Ingress names. Default: the stable Service.
     pub root_service: Option<String>,
@@ -172,10 +172,10 @@ pub struct AlbTrafficRouting {
 #[serde(rename_all = "camelCase", default)]
 pub struct StickinessConfig {
     /// Whether it is on.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub enabled: bool,
     /// How long, in seconds.
-    #[schemars(required, range(min = 1, max = 604_800))]
+    #[schemars(extend("x-required" = true), range(min = 1, max = 604_800))]
     pub duration_seconds: i64,
 }
 
@@ -195,7 +195,7 @@ pub struct SmiTrafficRouting {
 #[serde(rename_all = "camelCase", default)]
 pub struct AmbassadorTrafficRouting {
     /// Mappings that reach the stable Service; at least one.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub mappings: Vec<String>,
 }
 
@@ -216,7 +216,7 @@ pub struct AppMeshTrafficRouting {
 #[serde(rename_all = "camelCase", default)]
 pub struct AppMeshVirtualService {
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Routes. Default: the only one.
     pub routes: Option<Vec<String>>,
@@ -227,10 +227,10 @@ pub struct AppMeshVirtualService {
 #[serde(rename_all = "camelCase", default)]
 pub struct AppMeshVirtualNodeGroup {
     /// Virtual node of the canary.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub canary_virtual_node_ref: AppMeshVirtualNodeRef,
     /// Virtual node of the stable version.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub stable_virtual_node_ref: AppMeshVirtualNodeRef,
 }
 
@@ -239,7 +239,7 @@ pub struct AppMeshVirtualNodeGroup {
 #[serde(rename_all = "camelCase", default)]
 pub struct AppMeshVirtualNodeRef {
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
 }
 
@@ -248,7 +248,7 @@ pub struct AppMeshVirtualNodeRef {
 #[serde(rename_all = "camelCase", default)]
 pub struct TraefikTrafficRouting {
     /// TraefikService of the weighted kind.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub weighted_traefik_service_name: String,
 }
 
@@ -267,7 +267,7 @@ pub struct ApisixTrafficRouting {
 #[serde(rename_all = "camelCase", default)]
 pub struct ApisixRoute {
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Rules (`http[].name`). Default: the only one.
     pub rules: Option<Vec<String>>,

@@ -19,7 +19,7 @@ pub struct JobMetric {
     #[schemars(schema_with = "any_object")]
     pub metadata: Option<Value>,
     /// Spec of the Job, kept as written.
-    #[schemars(required, schema_with = "any_object")]
+    #[schemars(extend("x-required" = true), schema_with = "any_object")]
     pub spec: Value,
 }
 
@@ -65,7 +65,7 @@ pub struct NewRelicMetric {
     /// Secret with the credentials. Default `newrelic`.
     pub profile: Option<String>,
     /// NRQL.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub query: String,
     /// Seconds until the query counts as failed. Default 5.
     pub timeout: Option<i64>,
@@ -79,7 +79,7 @@ pub struct CloudWatchMetric {
     /// How far back the queries look, such as `5m`. Default `5m`.
     pub interval: Option<String>,
     /// Queries.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub metric_data_queries: Vec<CloudWatchQuery>,
 }
 
@@ -89,7 +89,7 @@ pub struct CloudWatchMetric {
 #[serde(rename_all = "camelCase", default)]
 pub struct CloudWatchQuery {
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub id: String,
     /// Expression over other queries.
     pub expression: Option<String>,
@@ -193,28 +193,28 @@ pub struct SkyWalkingMetric {
 #[serde(rename_all = "camelCase", default)]
 pub struct KayentaMetric {
     /// Base URL.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub address: String,
     /// Application.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub application: String,
     /// Canary configuration.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub canary_config_name: String,
     /// Metrics account.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub metrics_account_name: String,
     /// Configuration account.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub configuration_account_name: String,
     /// Storage account.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub storage_account_name: String,
     /// Scores that decide.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub threshold: KayentaThreshold,
     /// Scopes.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub scopes: Vec<KayentaScope>,
     /// Whether the canary is compared with itself, earlier.
     pub lookback: Option<bool>,
@@ -225,10 +225,10 @@ pub struct KayentaMetric {
 #[serde(rename_all = "camelCase", default)]
 pub struct KayentaThreshold {
     /// From this score: Successful.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub pass: i64,
     /// From this score: Inconclusive.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub marginal: i64,
 }
 
@@ -237,7 +237,7 @@ pub struct KayentaThreshold {
 #[serde(rename_all = "camelCase", default)]
 pub struct KayentaScope {
     /// Name.
-    #[schemars(required)]
+    #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Scope of the control.
     pub control_scope: KayentaScopeDetail,
