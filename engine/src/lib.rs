@@ -7,6 +7,8 @@
 
 pub mod config;
 pub mod fence;
+pub mod owned_fields;
 pub mod plan;
 pub mod report;
+pub mod rollout;
 pub mod view;

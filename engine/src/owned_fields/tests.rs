@@ -1,0 +1,51 @@
+use sluice_crds::rollout::RolloutSpec;
+
+use super::{RouteTarget, owned_fields};
+
+fn spec(yaml: &str) -> RolloutSpec {
+    serde_saphyr::from_str(yaml).unwrap()
+}
+
+fn shown(yaml: &str) -> Vec<String> {
+    owned_fields("shop", &spec(yaml))
+        .into_iter()
+        .map(|f| format!("{}: {:?}", f.object, f.field))
+        .collect()
+}
+
+#[test]
+fn a_canary_with_subsets_owns_weights_hashes_and_selectors() {
+    insta::assert_debug_snapshot!(shown(
+        "
+strategy:
+  canary:
+    stableService: web
+    canaryService: web-canary
+    trafficRouting:
+      managedRoutes: [{name: header}]
+      istio:
+        virtualServices: [{name: web, routes: [main]}, {name: web.edge}]
+        destinationRule: {name: web, canarySubsetName: next}
+"
+    ));
+}
+
+#[test]
+fn blue_green_owns_the_selectors_of_its_services() {
+    insta::assert_debug_snapshot!(shown(
+        "strategy: {blueGreen: {activeService: web, previewService: web-preview}}"
+    ));
+}
+
+#[test]
+fn a_host_means_a_service_by_any_of_its_names() {
+    let target = RouteTarget::Service { name: "web".into(), namespace: "shop".into() };
+    let check = |host: &str| target.matches(Some(host), None);
+    assert!(check("web"));
+    assert!(check("web.shop"));
+    assert!(check("web.shop.svc"));
+    assert!(check("web.shop.svc.cluster.local"));
+    assert!(!check("web.other.svc.cluster.local"));
+    assert!(!check("web.shop.example.com"));
+    assert!(!check("web-canary"));
+}
