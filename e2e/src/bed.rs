@@ -4,6 +4,7 @@ pub mod apply;
 pub mod control_plane;
 pub mod http;
 pub mod identity;
+pub mod kubelet;
 pub mod network;
 pub mod parts;
 pub mod ports;

@@ -37,16 +37,19 @@ impl Targets {
             }
         }
         let target = json!({ "targets": [address], "labels": labels });
-        self.change(|all| drop(all.insert(pod.uid().unwrap_or_default(), target)));
+        self.change(|all| all.insert(pod.uid().unwrap_or_default(), target.clone()) != Some(target));
     }
 
     pub(super) fn remove(&self, pod: &Pod) {
-        self.change(|all| drop(all.remove(&pod.uid().unwrap_or_default())));
+        self.change(|all| all.remove(&pod.uid().unwrap_or_default()).is_some());
     }
 
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Value>)) {
+    /// Writes the file when `change` says that something changed.
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Value>) -> bool) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut all);
+        if !change(&mut all) {
+            return;
+        }
         let list: Vec<_> = all.values().collect();
         // Renamed into place: Prometheus must not read half a file.
         let part = self.file.with_extension("part");
