@@ -1,0 +1,3 @@
+//! The rollout engine.
+
+pub mod template_hash;
