@@ -1,1 +1,9 @@
-fn main() {}
+//! `kubectl sluice`, and `kubectl argo rollouts` under that name.
+
+use std::process::ExitCode;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    sluice_cli::run(&arguments).await
+}

@@ -1,0 +1,295 @@
+//! The words of the command line.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Whose output and exit codes: decided by the name under which the program was called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    /// `kubectl sluice`.
+    Sluice,
+    /// `kubectl argo rollouts`.
+    Argo,
+}
+
+impl Dialect {
+    /// Returns the dialect for the program's own name.
+    pub fn of(program: Option<&OsString>) -> Self {
+        let name = program.map(|p| Path::new(p)).and_then(Path::file_name);
+        match name.and_then(|n| n.to_str()) {
+            Some(name) if name.contains("argo") => Self::Argo,
+            _ => Self::Sluice,
+        }
+    }
+}
+
+/// Shows and drives progressive delivery.
+#[derive(Parser, Debug)]
+#[command(
+    name = "kubectl sluice",
+    version,
+    disable_version_flag = true,
+    arg_required_else_help = true
+)]
+pub struct Arguments {
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// kubectl's connection options.
+#[derive(Args, Debug, Clone, Default)]
+pub struct ConnectionArguments {
+    /// Namespace; by default that of the context.
+    #[arg(short, long, global = true)]
+    pub namespace: Option<String>,
+    /// Context of the kubeconfig.
+    #[arg(long, global = true)]
+    pub context: Option<String>,
+    /// Path of the kubeconfig.
+    #[arg(long, global = true, env = "KUBECONFIG", hide_env = true)]
+    pub kubeconfig: Option<std::path::PathBuf>,
+    /// Address of the API server, such as `http://127.0.0.1:8001`.
+    #[arg(short, long, global = true)]
+    pub server: Option<String>,
+    /// Namespace of Applications.
+    #[arg(long, global = true, default_value = "argocd")]
+    pub application_namespace: String,
+    /// No colours.
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Plain ASCII instead of drawn characters.
+    #[arg(long, global = true)]
+    pub ascii: bool,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Shows one object as a tree.
+    Get(GetArguments),
+    /// Lists objects.
+    List(ListArguments),
+    /// Goes on: ends a pause, or skips what is waited for.
+    Promote(PromoteArguments),
+    /// Takes the update back: all traffic to the stable version.
+    Abort(Names),
+    /// Tries an aborted update again.
+    Retry(RetryArguments),
+    /// Holds Rollouts where they are.
+    Pause(Names),
+    /// Replaces all Pods, one after another.
+    Restart(RestartArguments),
+    /// Goes back to an earlier revision.
+    Undo(UndoArguments),
+    /// Changes a Rollout.
+    #[command(subcommand)]
+    Set(SetCommand),
+    /// Says the phase, and waits for it.
+    Status(StatusArguments),
+    /// Shows and drives Applications.
+    #[command(subcommand)]
+    App(AppCommand),
+    /// Shows and releases what Git wants and a failed update forbids.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Says the version.
+    Version {
+        /// Only the number.
+        #[arg(long)]
+        short: bool,
+    },
+}
+
+/// Form of the output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Output {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// `rollout.argoproj.io/name`.
+    Name,
+}
+
+/// `get rollout NAME`.
+#[derive(Args, Debug)]
+pub struct GetArguments {
+    /// `rollout` (`ro`), `rollouts`.
+    #[arg(value_parser = ["rollout", "rollouts", "ro"])]
+    pub kind: String,
+    /// Name.
+    pub name: String,
+    /// Draws again whenever something changes.
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Ends a watch after so many seconds; 0 means never.
+    #[arg(long, default_value_t = 0)]
+    pub timeout_seconds: u64,
+    /// Form of the output.
+    #[arg(short, long)]
+    pub output: Option<Output>,
+}
+
+/// `list rollouts`.
+#[derive(Args, Debug)]
+pub struct ListArguments {
+    /// `rollouts` (`ro`).
+    #[arg(value_parser = ["rollouts", "rollout", "ro"], default_value = "rollouts")]
+    pub kind: String,
+    /// Of all namespaces.
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Only this one.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Form of the output.
+    #[arg(short, long)]
+    pub output: Option<Output>,
+}
+
+/// Names of Rollouts.
+#[derive(Args, Debug)]
+pub struct Names {
+    /// Names.
+    #[arg(required = true)]
+    pub names: Vec<String>,
+}
+
+/// `retry rollout NAME…`.
+#[derive(Args, Debug)]
+pub struct RetryArguments {
+    /// `rollout` and the names.
+    #[arg(required = true)]
+    pub words: Vec<String>,
+}
+
+/// `promote NAME`.
+#[derive(Args, Debug)]
+pub struct PromoteArguments {
+    /// Name.
+    pub name: String,
+    /// Skips all steps, pauses and analysis; still waits for Pods to be available.
+    #[arg(long)]
+    pub full: bool,
+    /// Skips the current step.
+    #[arg(short = 'c', long)]
+    pub skip_current_step: bool,
+    /// Skips all steps.
+    #[arg(short = 'a', long)]
+    pub skip_all_steps: bool,
+}
+
+/// `restart NAME`.
+#[derive(Args, Debug)]
+pub struct RestartArguments {
+    /// Name.
+    pub name: String,
+    /// In so long, such as `10s` or `5m`.
+    #[arg(short, long = "in")]
+    pub within: Option<String>,
+}
+
+/// `undo NAME`.
+#[derive(Args, Debug)]
+pub struct UndoArguments {
+    /// Name.
+    pub name: String,
+    /// Revision; 0 means the one before the current.
+    #[arg(long, default_value_t = 0)]
+    pub to_revision: i64,
+}
+
+/// `set …`.
+#[derive(Subcommand, Debug)]
+pub enum SetCommand {
+    /// Changes images: `set image NAME CONTAINER=IMAGE…`; `*` means every container.
+    Image {
+        /// Name of the Rollout.
+        name: String,
+        /// `CONTAINER=IMAGE`.
+        #[arg(required = true)]
+        images: Vec<String>,
+    },
+}
+
+/// `status NAME`.
+#[derive(Args, Debug)]
+pub struct StatusArguments {
+    /// Name.
+    pub name: String,
+    /// Waits until it is Healthy or Degraded.
+    #[arg(short, long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true")]
+    pub watch: bool,
+    /// Gives up after so long, such as `60s`; 0 means never.
+    #[arg(short, long, default_value = "0")]
+    pub timeout: String,
+}
+
+/// `app …`.
+#[derive(Subcommand, Debug)]
+pub enum AppCommand {
+    /// Shows one Application.
+    Get {
+        /// Name.
+        name: String,
+        /// Form of the output.
+        #[arg(short, long)]
+        output: Option<Output>,
+    },
+    /// Lists Applications.
+    List {
+        /// Form of the output.
+        #[arg(short, long)]
+        output: Option<Output>,
+    },
+    /// Asks for a sync.
+    Sync {
+        /// Name.
+        name: String,
+        /// Instead of the target revision.
+        #[arg(long)]
+        revision: Option<String>,
+        /// Deletes what Git no longer has.
+        #[arg(long)]
+        prune: bool,
+        /// Changes nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Lists past syncs.
+    History {
+        /// Name.
+        name: String,
+    },
+    /// Goes back to a past sync.
+    Rollback {
+        /// Name.
+        name: String,
+        /// Number in the history; by default the one before the last.
+        id: Option<i64>,
+    },
+}
+
+/// `quarantine …`.
+#[derive(Subcommand, Debug)]
+pub enum QuarantineCommand {
+    /// Lists what is held back.
+    List {
+        /// Only of this Application.
+        app: Option<String>,
+    },
+    /// Lets held-back content go.
+    Release {
+        /// Application.
+        app: String,
+        /// Rollout.
+        rollout: String,
+    },
+}

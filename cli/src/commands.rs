@@ -1,0 +1,54 @@
+//! One file for each command.
+
+use std::process::ExitCode;
+
+use crate::arguments::{Arguments, Command, Dialect, SetCommand};
+use crate::connection::Connection;
+use crate::failure::Failure;
+use crate::style::Style;
+
+mod act;
+mod app;
+mod get;
+mod image;
+mod list;
+mod output;
+mod promote;
+mod quarantine;
+mod status;
+mod undo;
+
+/// Runs one command.
+pub(crate) async fn run(arguments: Arguments, dialect: Dialect) -> Result<ExitCode, Failure> {
+    let style = Style {
+        color: !arguments.connection.no_color
+            && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
+        ascii: arguments.connection.ascii,
+    };
+    if let Command::Version { short } = arguments.command {
+        let version = env!("CARGO_PKG_VERSION");
+        anstream::println!(
+            "{}",
+            if short { version.to_owned() } else { format!("kubectl-sluice: v{version}") }
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    let connection = Connection::open(&arguments.connection).await?;
+    match arguments.command {
+        Command::Get(get) => get::run(&connection, &get, dialect, style).await,
+        Command::List(list) => list::run(&connection, &list, style).await,
+        Command::Promote(promote) => promote::run(&connection, &promote).await,
+        Command::Abort(names) => act::abort(&connection, &names.names).await,
+        Command::Retry(retry) => act::retry(&connection, &retry.words).await,
+        Command::Pause(names) => act::pause(&connection, &names.names).await,
+        Command::Restart(restart) => act::restart(&connection, &restart).await,
+        Command::Undo(undo) => undo::run(&connection, &undo).await,
+        Command::Set(SetCommand::Image { name, images }) => {
+            image::run(&connection, &name, &images).await
+        }
+        Command::Status(status) => status::run(&connection, &status).await,
+        Command::App(command) => app::run(&connection, command, style).await,
+        Command::Quarantine(command) => quarantine::run(&connection, command).await,
+        Command::Version { .. } => Ok(ExitCode::SUCCESS),
+    }
+}

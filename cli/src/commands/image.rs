@@ -1,0 +1,94 @@
+//! `set image NAME CONTAINER=IMAGE…`.
+
+use std::process::ExitCode;
+
+use kube::api::PostParams;
+use serde_json::{Value, json};
+use sluice_crds::rollout::Rollout;
+
+use crate::connection::Connection;
+use crate::failure::Failure;
+
+/// How often a write that met another writer is tried again.
+const ATTEMPTS: usize = 5;
+
+pub(crate) async fn run(
+    connection: &Connection,
+    name: &str,
+    images: &[String],
+) -> Result<ExitCode, Failure> {
+    let images: Vec<(&str, &str)> =
+        images.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
+    let api = connection.api::<Rollout>();
+    for attempt in 1..=ATTEMPTS {
+        let mut rollout = connection.get_rollout(name).await?;
+        if rollout.spec.workload_ref.is_some() {
+            return Err(Failure::new(format!(
+                "rollout '{name}' takes its template from another workload"
+            ))
+            .hint("change the image there: spec.workloadRef names it"));
+        }
+        let template = rollout.spec.template.get_or_insert_with(|| json!({}));
+        for (container, image) in &images {
+            replace(template, container, image, name)?;
+        }
+        match api.replace(name, &PostParams::default(), &rollout).await {
+            Ok(_) => {
+                anstream::println!("rollout \"{name}\" image updated");
+                return Ok(ExitCode::SUCCESS);
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 && attempt < ATTEMPTS => {}
+            Err(error) => return Err(Failure::of(&connection.rollout(name), "update", &error)),
+        }
+    }
+    Err(Failure::new(format!("rollout '{name}' changed {ATTEMPTS} times meanwhile"))
+        .hint("try again"))
+}
+
+fn parse(text: &str) -> Result<(&str, &str), Failure> {
+    text.split_once('=').filter(|(c, i)| !c.is_empty() && !i.is_empty()).ok_or_else(|| {
+        Failure::new(format!("`{text}` is not CONTAINER=IMAGE"))
+            .hint("`*=IMAGE` means every container")
+    })
+}
+
+/// Sets the image of init, regular and ephemeral containers of that name.
+fn replace(template: &mut Value, wanted: &str, image: &str, rollout: &str) -> Result<(), Failure> {
+    let mut found = 0;
+    let mut names = Vec::new();
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        let containers = template["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            let name = container["name"].as_str().unwrap_or_default().to_owned();
+            if wanted == "*" || name == wanted {
+                container["image"] = json!(image);
+                found += 1;
+            }
+            names.push(name);
+        }
+    }
+    if found > 0 {
+        return Ok(());
+    }
+    Err(Failure::new(format!("rollout '{rollout}' has no container `{wanted}`"))
+        .hint(format!("it has: {}", names.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_set_on_the_named_container_only() {
+        let mut template = json!({ "spec": {
+            "initContainers": [{ "name": "setup", "image": "a" }],
+            "containers": [{ "name": "app", "image": "a" }, { "name": "side", "image": "a" }],
+        }});
+        replace(&mut template, "app", "b", "web").unwrap();
+        assert_eq!(template["spec"]["containers"][0]["image"], "b");
+        assert_eq!(template["spec"]["containers"][1]["image"], "a");
+        replace(&mut template, "*", "c", "web").unwrap();
+        assert_eq!(template["spec"]["initContainers"][0]["image"], "c");
+        assert!(replace(&mut template, "nobody", "d", "web").is_err());
+    }
+}

@@ -1,0 +1,136 @@
+//! `promote NAME`: the patches of `spec-rollouts` 10.3.
+
+use std::process::ExitCode;
+
+use serde_json::{Map, Value, json};
+use sluice_crds::rollout::Rollout;
+
+use crate::arguments::PromoteArguments;
+use crate::commands::act::{patch_spec, patch_status};
+use crate::connection::Connection;
+use crate::failure::Failure;
+
+pub(crate) async fn run(
+    connection: &Connection,
+    promote: &PromoteArguments,
+) -> Result<ExitCode, Failure> {
+    let name = &promote.name;
+    let rollout = connection.get_rollout(name).await?;
+    let patches = patches(&rollout, promote)?;
+    if let Some(mut status) = patches.status {
+        // The step index is computed from what was read, so the patch holds only for that version: unlike Argo's plugin, a
+        // promote that races with the controller's own step does not skip one.
+        status["metadata"] = json!({ "resourceVersion": rollout.metadata.resource_version });
+        patch_status(connection, name, &status).await?;
+    }
+    if patches.unpause {
+        patch_spec(connection, name, &json!({ "spec": { "paused": false } })).await?;
+    }
+    let words = if promote.full { "fully promoted" } else { "promoted" };
+    anstream::println!("rollout '{name}' {words}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a promote writes.
+#[derive(Debug, PartialEq)]
+struct Patches {
+    status: Option<Value>,
+    unpause: bool,
+}
+
+fn patches(rollout: &Rollout, promote: &PromoteArguments) -> Result<Patches, Failure> {
+    let status = rollout.status.clone().unwrap_or_default();
+    let unpause = rollout.spec.paused == Some(true);
+    let steps = rollout.spec.strategy.canary.as_ref().and_then(|c| c.steps.as_ref());
+    let steps = steps.map_or(0, Vec::len);
+    let count = i32::try_from(steps).unwrap_or(i32::MAX);
+    let index = status.current_step_index.unwrap_or(0);
+    if promote.skip_current_step || promote.skip_all_steps {
+        if steps == 0 {
+            return Err(Failure::new("a Rollout without canary steps has none to skip"));
+        }
+        let next = if promote.skip_all_steps { count } else { (index + 1).min(count) };
+        let status = json!({ "status": { "currentStepIndex": next } });
+        return Ok(Patches { status: Some(status), unpause: false });
+    }
+    let mut fields = Map::new();
+    if promote.full {
+        if status.current_pod_hash != status.stable_rs {
+            fields.insert("promoteFull".into(), json!(true));
+        }
+    } else {
+        let pauses = status.pause_conditions.as_deref().unwrap_or_default();
+        let inconclusive = pauses.iter().any(|p| p.reason == "InconclusiveAnalysisRun");
+        if inconclusive && status.controller_pause == Some(true) {
+            fields.insert("pauseConditions".into(), Value::Null);
+            fields.insert("controllerPause".into(), json!(false));
+            fields.insert("currentStepIndex".into(), json!((index + 1).min(count)));
+        } else if !pauses.is_empty() {
+            fields.insert("pauseConditions".into(), Value::Null);
+        } else if steps > 0 && !unpause {
+            fields.insert("pauseConditions".into(), Value::Null);
+            fields.insert("currentStepIndex".into(), json!((index + 1).min(count)));
+        }
+    }
+    let status = (!fields.is_empty()).then(|| json!({ "status": fields }));
+    Ok(Patches { status, unpause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(status: Value, full: bool, expected: Option<Value>) {
+        let rollout: Rollout = serde_json::from_value(json!({
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Rollout",
+            "metadata": { "name": "web" },
+            "spec": { "strategy": { "canary": { "steps": [{ "setWeight": 20 }, { "pause": {} }] } } },
+            "status": status,
+        }))
+        .unwrap();
+        let promote = PromoteArguments {
+            name: "web".into(),
+            full,
+            skip_current_step: false,
+            skip_all_steps: false,
+        };
+        let expected = expected.map(|fields| json!({ "status": fields }));
+        assert_eq!(
+            patches(&rollout, &promote).unwrap(),
+            Patches { status: expected, unpause: false }
+        );
+    }
+
+    #[test]
+    fn promote_ends_a_pause_and_otherwise_skips_one_step() {
+        let pause = |reason| json!([{ "reason": reason, "startTime": "2026-11-21T12:00:00Z" }]);
+        check(
+            json!({ "currentStepIndex": 1, "controllerPause": true, "pauseConditions": pause("CanaryPauseStep") }),
+            false,
+            Some(json!({ "pauseConditions": null })),
+        );
+        check(
+            json!({ "currentStepIndex": 0 }),
+            false,
+            Some(json!({ "pauseConditions": null, "currentStepIndex": 1 })),
+        );
+        check(
+            json!({ "currentStepIndex": 0, "controllerPause": true, "pauseConditions": pause("InconclusiveAnalysisRun") }),
+            false,
+            Some(
+                json!({ "pauseConditions": null, "controllerPause": false, "currentStepIndex": 1 }),
+            ),
+        );
+    }
+
+    #[test]
+    fn promote_full_asks_only_where_there_is_something_to_promote() {
+        check(
+            json!({ "currentPodHash": "b", "stableRS": "a" }),
+            true,
+            Some(json!({ "promoteFull": true })),
+        );
+        check(json!({ "currentPodHash": "a", "stableRS": "a" }), true, None);
+    }
+}
