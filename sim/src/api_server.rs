@@ -21,6 +21,7 @@ mod http;
 mod list;
 mod mutate;
 mod patch;
+mod quiet;
 mod resources;
 mod scale;
 mod select;
@@ -135,11 +136,11 @@ impl ApiServer {
     pub fn handle(&mut self, now: DateTime<Utc>, call: &Call) -> Reply {
         self.now = now;
         let reply = self.answer(call).unwrap_or_else(|failure| Reply::refusal(&failure));
-        let (path, query) = http::split_query(&call.path);
+        let (path, _) = http::split_query(&call.path);
         self.requests.push(Recorded {
             at: now,
             actor: call.actor.clone(),
-            verb: verb(call, path, &query),
+            verb: call.verb(),
             path: path.into(),
             code: reply.code(),
         });
@@ -527,21 +528,6 @@ fn parsed(call: &Call) -> Result<Value, Failure> {
     serde_saphyr::from_str(text).map_err(|error| {
         Failure::bad_request(format!("the object provided is unrecognized: {error}"))
     })
-}
-
-fn verb(call: &Call, path: &str, query: &Query) -> &'static str {
-    let named = http::target(path).is_some_and(|target| target.name.is_some());
-    match (call.method.as_str(), named) {
-        ("GET", _) if query.is_true("watch") => "watch",
-        ("GET", true) => "get",
-        ("GET", false) if http::target(path).is_some() => "list",
-        ("GET", false) => "get",
-        ("POST", _) => "create",
-        ("PUT", _) => "update",
-        ("PATCH", _) => "patch",
-        ("DELETE", false) => "deletecollection",
-        _ => "delete",
-    }
 }
 
 #[cfg(test)]

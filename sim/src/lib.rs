@@ -5,3 +5,9 @@
 //! runs against it in process; [`serve`] puts it on a loopback port for kubectl.
 
 pub mod api_server;
+pub mod clock;
+pub mod faults;
+pub mod serve;
+pub mod service;
+pub mod workloads;
+pub mod world;

@@ -32,6 +32,28 @@ impl Call {
         self
     }
 
+    /// Returns what the path names, if it names a resource.
+    pub fn target(&self) -> Option<Target> {
+        target(split_query(&self.path).0)
+    }
+
+    /// Returns the Kubernetes verb.
+    pub fn verb(&self) -> &'static str {
+        let (path, query) = split_query(&self.path);
+        let target = target(path);
+        let named = target.as_ref().is_some_and(|target| target.name.is_some());
+        match (self.method.as_str(), named) {
+            ("GET", _) if query.is_true("watch") => "watch",
+            ("GET", false) if target.is_some() => "list",
+            ("GET", _) => "get",
+            ("POST", _) => "create",
+            ("PUT", _) => "update",
+            ("PATCH", _) => "patch",
+            ("DELETE", false) => "deletecollection",
+            _ => "delete",
+        }
+    }
+
     /// Returns the call with this actor.
     pub fn by(mut self, actor: &str) -> Self {
         self.actor = actor.into();

@@ -50,11 +50,6 @@ impl Selector {
         Self(pairs.map(|(key, value)| equals(key, value.as_str().unwrap_or_default())).collect())
     }
 
-    /// Returns whether no requirement is made.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Returns whether the object's labels satisfy it.
     pub(crate) fn matches_labels(&self, object: &Value) -> bool {
         let labels = object.pointer("/metadata/labels");
@@ -73,16 +68,6 @@ impl Selector {
             }
         };
         self.0.iter().all(|requirement| requirement.operator.allows(Some(&text(&requirement.key))))
-    }
-
-    /// Returns the value that the selector demands of this key with `=`.
-    pub(crate) fn demanded(&self, key: &str) -> Option<&str> {
-        self.0.iter().find_map(|requirement| match &requirement.operator {
-            Operator::In(values) if requirement.key == key && values.len() == 1 => {
-                values.first().map(String::as_str)
-            }
-            _ => None,
-        })
     }
 }
 
