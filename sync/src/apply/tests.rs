@@ -1,0 +1,153 @@
+use std::sync::Arc;
+
+use serde_json::Value;
+use sluice_crds::rollout::RolloutRecord;
+
+use super::OwnedFields;
+use crate::compare::IgnoreRules;
+use crate::key::ResourceKey;
+
+const ROLLOUT: &str = "
+metadata: {name: web, namespace: shop}
+spec:
+  strategy:
+    canary:
+      stableService: web
+      canaryService: web-canary
+      trafficRouting: {istio: {virtualService: {name: web, routes: [main]}, destinationRule: {name: web}}}
+status: {stableRS: aaa}
+";
+
+fn owned(yaml: &str) -> OwnedFields {
+    let rollout: RolloutRecord = serde_saphyr::from_str(yaml).unwrap();
+    OwnedFields::collect(std::iter::empty(), &[Arc::new(rollout)])
+}
+
+fn key(kind: &str, name: &str) -> ResourceKey {
+    let group = match kind {
+        "Service" => "",
+        _ => "networking.istio.io",
+    };
+    ResourceKey {
+        group: group.into(),
+        kind: kind.into(),
+        namespace: "shop".into(),
+        name: name.into(),
+    }
+}
+
+fn carried(kind: &str, name: &str, git: &str, live: &str) -> Value {
+    let mut body: Value = serde_saphyr::from_str(git).unwrap();
+    let live: Value = serde_saphyr::from_str(live).unwrap();
+    owned(ROLLOUT).carry(&key(kind, name), &mut body, &live);
+    body
+}
+
+fn created(kind: &str, name: &str, git: &str) -> Value {
+    let mut body: Value = serde_saphyr::from_str(git).unwrap();
+    owned(ROLLOUT).initial(&key(kind, name), &mut body);
+    body
+}
+
+const GIT_ROUTE: &str = "
+spec:
+  http:
+  - name: main
+    retries: {attempts: 3}
+    route:
+    - {destination: {host: web, subset: stable}, weight: 100}
+    - {destination: {host: web, subset: canary}, weight: 0}
+  - name: other
+    route: [{destination: {host: blog}, weight: 100}]
+";
+
+#[test]
+fn weights_in_git_never_reach_a_live_virtual_service_while_other_fields_do() {
+    let live = "
+spec:
+  http:
+  - name: main
+    route:
+    - {destination: {host: web, subset: stable}, weight: 60}
+    - {destination: {host: web, subset: canary}, weight: 40}
+  - name: other
+    route: [{destination: {host: blog}, weight: 7}]
+";
+    insta::assert_yaml_snapshot!(carried("VirtualService", "web", GIT_ROUTE, live));
+}
+
+#[test]
+fn a_destination_that_is_not_live_gets_no_weight() {
+    let live = "
+spec:
+  http:
+  - name: main
+    route: [{destination: {host: web, subset: stable}, weight: 100}]
+";
+    let body = carried("VirtualService", "web", GIT_ROUTE, live);
+    assert_eq!(body["spec"]["http"][0]["route"][0]["weight"], 100);
+    assert_eq!(body["spec"]["http"][0]["route"][1]["weight"], 0);
+}
+
+#[test]
+fn a_new_virtual_service_sends_everything_to_the_stable_version() {
+    let git = GIT_ROUTE.replace("weight: 100", "weight: 1").replace("weight: 0", "weight: 99");
+    let body = created("VirtualService", "web", &git);
+    assert_eq!(body["spec"]["http"][0]["route"][0]["weight"], 100);
+    assert_eq!(body["spec"]["http"][0]["route"][1]["weight"], 0);
+    assert_eq!(body["spec"]["http"][1]["route"][0]["weight"], 1, "not a managed route");
+}
+
+#[test]
+fn hashes_are_the_engine_s() {
+    let service = "spec: {selector: {app: web}}";
+    let live = "spec: {selector: {app: web, rollouts-pod-template-hash: bbb}}";
+    let hash = |body: Value| body["spec"]["selector"]["rollouts-pod-template-hash"].clone();
+    assert_eq!(hash(carried("Service", "web-canary", service, live)), "bbb");
+    assert_eq!(hash(carried("Service", "blog", service, live)), Value::Null);
+    assert_eq!(hash(created("Service", "web-canary", service)), "aaa", "the stable version serves");
+
+    let rule =
+        "spec: {subsets: [{name: stable, labels: {app: web}}, {name: canary}, {name: other}]}";
+    insta::assert_yaml_snapshot!(created("DestinationRule", "web", rule));
+}
+
+#[test]
+fn an_autoscaler_owns_the_replicas_of_its_target() {
+    let scaler: Value = serde_saphyr::from_str(
+        "spec: {scaleTargetRef: {apiVersion: argoproj.io/v1alpha1, kind: Rollout, name: web}}",
+    )
+    .unwrap();
+    let scaler_key = ResourceKey {
+        group: "autoscaling".into(),
+        kind: "HorizontalPodAutoscaler".into(),
+        namespace: "shop".into(),
+        name: "web".into(),
+    };
+    let owned = OwnedFields::collect([(&scaler_key, &scaler)].into_iter(), &[]);
+    let rollout = ResourceKey {
+        group: "argoproj.io".into(),
+        kind: "Rollout".into(),
+        namespace: "shop".into(),
+        name: "web".into(),
+    };
+    let mut body: Value = serde_saphyr::from_str("spec: {replicas: 2}").unwrap();
+    owned.carry(&rollout, &mut body, &serde_saphyr::from_str("spec: {replicas: 9}").unwrap());
+    assert_eq!(body["spec"]["replicas"], 9);
+}
+
+#[test]
+fn an_ignored_field_keeps_its_live_value() {
+    let rules = "[{kind: Deployment, group: apps, jsonPointers: [/spec/replicas, /spec/gone]}]";
+    let rules = IgnoreRules::new(&serde_saphyr::from_str::<Vec<_>>(rules).unwrap());
+    let deployment = ResourceKey {
+        group: "apps".into(),
+        kind: "Deployment".into(),
+        namespace: "shop".into(),
+        name: "web".into(),
+    };
+    let mut body: Value = serde_saphyr::from_str("spec: {replicas: 2, gone: 1, x: 1}").unwrap();
+    let live: Value = serde_saphyr::from_str("spec: {replicas: 5, x: 0}").unwrap();
+    rules.carry(&deployment, &mut body, &live);
+    assert_eq!(body, serde_json::json!({ "spec": { "replicas": 5, "x": 1 } }));
+}
