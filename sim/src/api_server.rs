@@ -523,6 +523,10 @@ fn parsed(call: &Call) -> Result<Value, Failure> {
     if let Ok(value) = serde_json::from_slice(&call.body) {
         return Ok(value);
     }
+    if call.content_type.contains("protobuf") {
+        let message = "the simulated API server does not read protobuf; send JSON, for example with `kubectl apply -f`";
+        return Err(Failure::new(415, "UnsupportedMediaType", message));
+    }
     let text = std::str::from_utf8(&call.body)
         .map_err(|_| Failure::bad_request("the body is neither JSON nor text"))?;
     serde_saphyr::from_str(text).map_err(|error| {

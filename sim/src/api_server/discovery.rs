@@ -46,6 +46,9 @@ impl ApiServer {
                 found["apiVersion"] = json!("v1");
                 Some(Discovery::Json(found))
             }
+            ["openapi", "v3"] => Some(Discovery::Json(self.open_api_paths())),
+            ["openapi", "v3", "api", "v1"] => self.open_api("", "v1"),
+            ["openapi", "v3", "apis", group, version] => self.open_api(group, version),
             ["api", "v1"] => self.resource_list("", "v1"),
             ["apis", group, version] => self.resource_list(group, version),
             _ => None,
@@ -64,6 +67,45 @@ impl ApiServer {
             }
         }
         groups
+    }
+
+    fn open_api_paths(&self) -> Value {
+        let groups = self.groups();
+        let named = groups.iter().flat_map(|(group, versions)| {
+            versions.iter().map(move |version| format!("apis/{group}/{version}"))
+        });
+        let paths = named.chain(["api/v1".to_owned()]).map(|path| {
+            let url = json!({ "serverRelativeURL": format!("/openapi/v3/{path}?hash=0") });
+            (path, url)
+        });
+        json!({ "paths": paths.collect::<serde_json::Map<String, Value>>() })
+    }
+
+    /// Returns only what kubectl looks for: that the server validates fields itself. It has no schemas of built-in kinds.
+    fn open_api(&self, group: &str, version: &str) -> Option<Discovery> {
+        let served = |r: &&Resource| r.group == group && r.versions.iter().any(|v| v == version);
+        let parameter =
+            json!({ "name": "fieldValidation", "in": "query", "schema": { "type": "string" } });
+        let all: Vec<&Resource> = self.resources.values().filter(served).collect();
+        let prefix = if group.is_empty() { "/api".to_owned() } else { format!("/apis/{group}") };
+        all.first()?;
+        let paths = all.iter().map(|resource| {
+            let namespaces = if resource.namespaced { "/namespaces/{namespace}" } else { "" };
+            let path = format!("{prefix}/{version}{namespaces}/{}/{{name}}", resource.plural);
+            let kind = json!({ "group": group, "version": version, "kind": resource.kind });
+            let patch = json!({
+                "parameters": [parameter],
+                "responses": {},
+                "x-kubernetes-action": "patch",
+                "x-kubernetes-group-version-kind": kind,
+            });
+            (path, json!({ "patch": patch }))
+        });
+        Some(Discovery::Json(json!({
+            "openapi": "3.0.0",
+            "info": { "title": "Sluice simulation", "version": "v1.36.0" },
+            "paths": paths.collect::<serde_json::Map<String, Value>>(),
+        })))
     }
 
     fn resource_list(&self, group: &str, version: &str) -> Option<Discovery> {

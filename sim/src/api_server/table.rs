@@ -25,7 +25,7 @@ pub(crate) fn table(resource: &Resource, objects: &[&Value], now: DateTime<Utc>)
     }));
     let rows = objects.iter().map(|object| {
         let mut cells = vec![object["metadata"]["name"].clone()];
-        cells.extend(columns.iter().map(|column| cell(column, object, now)));
+        cells.extend(columns.iter().map(|column| cell(resource, column, object, now)));
         json!({
             "cells": cells,
             "object": {
@@ -79,7 +79,7 @@ fn columns(resource: &Resource) -> Vec<Column> {
     columns
 }
 
-fn cell(column: &Column, object: &Value, now: DateTime<Utc>) -> Value {
+fn cell(resource: &Resource, column: &Column, object: &Value, now: DateTime<Utc>) -> Value {
     if let Some(computed) = column.path.strip_prefix("computed:") {
         return computed_cell(computed, object);
     }
@@ -87,9 +87,9 @@ fn cell(column: &Column, object: &Value, now: DateTime<Utc>) -> Value {
     match (column.kind.as_str(), value) {
         ("date", Some(Value::String(at))) => json!(age(at, now)),
         ("date", _) => json!("<unknown>"),
-        ("integer", None) => json!(0),
+        ("integer", None) if !resource.custom => json!(0),
         (_, Some(value)) => value.clone(),
-        (_, None) => json!(""),
+        (_, None) => Value::Null,
     }
 }
 
