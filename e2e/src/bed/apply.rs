@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, TypeMeta},
@@ -50,13 +50,12 @@ impl Applier {
         let mut applied = Vec::new();
         for batch in [crds, spaces, rest] {
             let has_crds = batch.iter().any(|o| o["kind"] == CRD);
-            let futures = batch.into_iter().map(|object| self.one(namespace, object));
+            let futures: Vec<_> =
+                batch.into_iter().map(|object| self.one(namespace, object).boxed()).collect();
             let done: Vec<_> = stream::iter(futures).buffered(8).try_collect().await?;
             if has_crds {
-                stream::iter(done.iter().map(|crd| self.established(crd)))
-                    .buffered(8)
-                    .try_collect::<Vec<()>>()
-                    .await?;
+                let served: Vec<_> = done.iter().map(|crd| self.established(crd).boxed()).collect();
+                stream::iter(served).buffered(8).try_collect::<Vec<()>>().await?;
             }
             applied.extend(done);
         }
@@ -75,9 +74,7 @@ impl Applier {
     ) -> Result<Api<DynamicObject>> {
         let (resource, scope) = self.resource(api_version, kind).await?;
         Ok(match scope {
-            Scope::Namespaced => {
-                Api::namespaced_with(self.client.clone(), namespace, &resource)
-            }
+            Scope::Namespaced => Api::namespaced_with(self.client.clone(), namespace, &resource),
             Scope::Cluster => Api::all_with(self.client.clone(), &resource),
         })
     }

@@ -40,11 +40,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// When one of them ends early or is not ready in time; the end of its log is in the message.
-    pub async fn start(
-        parts: &Parts,
-        run: &Path,
-        authority: &Authority,
-    ) -> Result<(Self, Client)> {
+    pub async fn start(parts: &Parts, run: &Path, authority: &Authority) -> Result<(Self, Client)> {
         let logs = run.join("logs");
         let etcd = etcd(parts, run, &logs)?;
         let audit = run.join("audit.log");

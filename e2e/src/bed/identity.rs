@@ -14,7 +14,7 @@ use rcgen::{
 };
 use serde_json::json;
 
-use super::{ports, network::BRIDGE};
+use super::{network::BRIDGE, ports};
 
 /// The address of the API server inside the bed.
 #[must_use]
@@ -54,11 +54,24 @@ impl Authority {
             .map(str::to_owned)
             .collect::<Vec<_>>();
         let params = CertificateParams::new(names)?;
-        authority.sign("server", params, "sluice-bed-server", ExtendedKeyUsagePurpose::ServerAuth)?;
+        authority.sign(
+            "server",
+            params,
+            "sluice-bed-server",
+            ExtendedKeyUsagePurpose::ServerAuth,
+        )?;
         let account = KeyPair::generate()?;
         fs::write(folder.join("sa.key"), account.serialize_pem())?;
         fs::write(folder.join("sa.pub"), account.public_key_pem())?;
         Ok(authority)
+    }
+
+    /// A client for the kubeconfig `<file>.kubeconfig` of this folder; it trusts this authority only.
+    ///
+    /// # Errors
+    /// When there is no such kubeconfig.
+    pub async fn client(&self, file: &str) -> Result<Client> {
+        client(&self.file(&format!("{file}.kubeconfig"))).await
     }
 
     /// A file of this folder (`ca.crt`, `server.crt`, `sa.key`, ...).

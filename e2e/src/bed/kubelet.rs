@@ -16,12 +16,7 @@ mod probe;
 mod status;
 mod targets;
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use futures::{StreamExt as _, pin_mut};

@@ -178,11 +178,11 @@ impl Supervisor {
     /// One life of the process, from its environment to its exit code.
     async fn live(&mut self, behaviour: &Behaviour, snapshot: &mut Snapshot) -> Life {
         let client = &self.context.client;
-        let variables =
-            match image::environment(client, &self.pod, &self.spec, &self.network).await {
-                Ok(variables) => variables,
-                Err(message) => return Life::NotStarted("CreateContainerConfigError", message),
-            };
+        let variables = match image::environment(client, &self.pod, &self.spec, &self.network).await
+        {
+            Ok(variables) => variables,
+            Err(message) => return Life::NotStarted("CreateContainerConfigError", message),
+        };
         let started = Utc::now();
         let child = match self.spawn(behaviour, variables) {
             Ok(child) => child,
@@ -280,8 +280,7 @@ impl Supervisor {
             std::io::Result::Ok((log.try_clone()?, log))
         };
         let (out, err) = open().map_err(|error| format!("log file: {error}"))?;
-        let mut command =
-            image::process(behaviour, &self.spec, &self.network, &options.backend)?;
+        let mut command = image::process(behaviour, &self.spec, &self.network, &options.backend)?;
         command.envs(env).stdin(Stdio::null()).stdout(out).stderr(err);
         command.spawn().map_err(|error| error.to_string())
     }

@@ -31,7 +31,9 @@ pub(super) enum Behaviour {
 pub(super) fn behaviour(container: &Container) -> Behaviour {
     let image = container.image.as_deref().unwrap_or_default();
     let command = container.command.clone().unwrap_or_default();
-    if image.contains("does-not-exist") || image.contains("nonexistent") || image.ends_with("-error")
+    if image.contains("does-not-exist")
+        || image.contains("nonexistent")
+        || image.ends_with("-error")
     {
         Behaviour::PullFails
     } else if command.is_empty() {
@@ -136,10 +138,9 @@ async fn from_source(
         return match value {
             Some(value) => Ok(Some(value)),
             None if reference.optional == Some(true) => Ok(None),
-            None => Err(format!(
-                "couldn't find key {} in ConfigMap {}",
-                reference.key, reference.name
-            )),
+            None => {
+                Err(format!("couldn't find key {} in ConfigMap {}", reference.key, reference.name))
+            }
         };
     }
     let Some(field) = &source.field_ref else {

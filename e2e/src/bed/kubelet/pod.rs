@@ -138,9 +138,7 @@ impl Task {
         }
         let Some(spec) = self.pod.spec.clone() else { return };
         let init = spec.init_containers.unwrap_or_default();
-        let succeeded = |c: &Snapshot| {
-            matches!(&c.state, super::container::State::Terminated(e) if e.exit_code == 0)
-        };
+        let succeeded = |c: &Snapshot| matches!(&c.state, super::container::State::Terminated(e) if e.exit_code == 0);
         if !self.init.iter().all(|c| c.finished && succeeded(c)) {
             return;
         }

@@ -37,7 +37,9 @@ impl Targets {
             }
         }
         let target = json!({ "targets": [address], "labels": labels });
-        self.change(|all| all.insert(pod.uid().unwrap_or_default(), target.clone()) != Some(target));
+        self.change(|all| {
+            all.insert(pod.uid().unwrap_or_default(), target.clone()) != Some(target)
+        });
     }
 
     pub(super) fn remove(&self, pod: &Pod) {

@@ -1,0 +1,299 @@
+//! Independent witnesses: every revision of the objects that matter, straight from the API server,
+//! and the API server's own audit log.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, TryStreamExt as _, pin_mut};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams},
+};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::{task::JoinHandle, time::sleep};
+
+use crate::bed::process::until;
+
+/// Group, version, kind and plural of everything that is recorded.
+const KINDS: [(&str, &str, &str, &str); 7] = [
+    ("argoproj.io", "v1alpha1", "Rollout", "rollouts"),
+    ("argoproj.io", "v1alpha1", "Application", "applications"),
+    ("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns"),
+    ("apps", "v1", "ReplicaSet", "replicasets"),
+    ("", "v1", "Service", "services"),
+    ("networking.istio.io", "v1", "VirtualService", "virtualservices"),
+    ("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
+];
+
+/// One version of one object, in the order in which the API server told of it.
+#[derive(Debug, Clone)]
+pub struct Revision {
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    pub resource_version: String,
+    /// The last state before its end.
+    pub deleted: bool,
+    /// When the recorder saw it.
+    pub seen: DateTime<Utc>,
+    /// The whole object.
+    pub object: Value,
+}
+
+/// Watches until dropped.
+#[derive(Debug)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    history: Mutex<Vec<Revision>>,
+    gaps: Mutex<Vec<String>>,
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Recorder {
+    /// Lists and then watches every kind that the API server serves, in all namespaces.
+    ///
+    /// # Errors
+    /// When a list fails for another reason than that the kind is not served.
+    pub async fn start(client: Client) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let mut tasks = Vec::new();
+        for (group, version, kind, plural) in KINDS {
+            let api_version =
+                if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+            let resource = ApiResource {
+                group: group.to_owned(),
+                version: version.to_owned(),
+                api_version,
+                kind: kind.to_owned(),
+                plural: plural.to_owned(),
+            };
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+            let list = match api.list(&ListParams::default()).await {
+                Ok(list) => list,
+                Err(kube::Error::Api(status)) if status.code == 404 => continue,
+                Err(error) => return Err(error).context(format!("cannot list {plural}")),
+            };
+            let version = list.metadata.resource_version.clone().unwrap_or_default();
+            for object in list.items {
+                shared.note(kind, object, false)?;
+            }
+            tasks.push(tokio::spawn(follow(Arc::clone(&shared), api, kind, version)));
+        }
+        Ok(Self { shared, tasks })
+    }
+
+    /// Everything so far, of one namespace.
+    ///
+    /// # Errors
+    /// When revisions were lost: a history with holes proves nothing.
+    pub fn history(&self, namespace: &str) -> Result<Vec<Revision>> {
+        let gaps = guard(&self.shared.gaps);
+        ensure!(gaps.is_empty(), "the recorder lost revisions: {}", gaps.join("; "));
+        let all = guard(&self.shared.history);
+        Ok(all.iter().filter(|revision| revision.namespace == namespace).cloned().collect())
+    }
+
+    /// Waits until the history holds a version of an object: what the caller has read or written
+    /// must be in it before it is judged.
+    ///
+    /// # Errors
+    /// When it is not seen within 10 s.
+    pub async fn caught_up(&self, kind: &str, name: &str, resource_version: &str) -> Result<()> {
+        let is = |r: &Revision| {
+            r.kind == kind && r.name == name && r.resource_version == resource_version
+        };
+        until(&format!("the recorder sees {kind} `{name}`"), Duration::from_secs(10), || async {
+            Ok(guard(&self.shared.history).iter().any(is).then_some(()))
+        })
+        .await
+    }
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn note(&self, kind: &str, object: DynamicObject, deleted: bool) -> Result<()> {
+        let revision = Revision {
+            kind: kind.to_owned(),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            resource_version: object.resource_version().unwrap_or_default(),
+            deleted,
+            seen: Utc::now(),
+            object: serde_json::to_value(&object)?,
+        };
+        guard(&self.history).push(revision);
+        Ok(())
+    }
+}
+
+/// Watches on from the last version, over broken connections too; a version that the API server
+/// no longer has is a gap.
+async fn follow(
+    shared: Arc<Shared>,
+    api: Api<DynamicObject>,
+    kind: &'static str,
+    mut version: String,
+) {
+    loop {
+        if let Err(error) = watch(&shared, &api, kind, &mut version).await {
+            if error.downcast_ref::<Expired>().is_some() {
+                guard(&shared.gaps).push(format!("{kind}: {error:#}"));
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// The API server has forgotten the version from which the watch wanted to go on.
+#[derive(Debug)]
+struct Expired(String);
+
+impl std::fmt::Display for Expired {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Expired {}
+
+async fn watch(
+    shared: &Shared,
+    api: &Api<DynamicObject>,
+    kind: &str,
+    version: &mut String,
+) -> Result<()> {
+    let stream = api.watch(&WatchParams::default().timeout(290), version).await?;
+    pin_mut!(stream);
+    while let Some(event) = stream.try_next().await? {
+        let (object, deleted) = match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => (object, false),
+            WatchEvent::Deleted(object) => (object, true),
+            WatchEvent::Bookmark(bookmark) => {
+                *version = bookmark.metadata.resource_version;
+                continue;
+            }
+            WatchEvent::Error(status) if status.code == 410 => {
+                return Err(Expired(status.message.clone()).into());
+            }
+            WatchEvent::Error(status) => anyhow::bail!("{}", status.message),
+        };
+        *version = object.resource_version().unwrap_or_default();
+        shared.note(kind, object, deleted)?;
+    }
+    Ok(())
+}
+
+/// One request of the audit log, as answered.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    pub verb: String,
+    #[serde(rename = "requestURI")]
+    pub uri: String,
+    pub user: User,
+    pub object_ref: Option<Target>,
+    pub response_status: Option<Answer>,
+    /// When the API server had received it.
+    pub request_received_timestamp: DateTime<Utc>,
+    /// When it had answered; a watch is in the log when it ends.
+    pub stage_timestamp: DateTime<Utc>,
+    stage: String,
+}
+
+/// Who asked.
+#[derive(Debug, Clone, Deserialize)]
+pub struct User {
+    pub username: String,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Target {
+    pub resource: String,
+    pub subresource: String,
+    pub namespace: String,
+    pub name: String,
+}
+
+/// How it was answered.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Answer {
+    #[serde(default)]
+    pub code: u16,
+}
+
+impl Request {
+    /// Whether it asked for a change.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+    }
+}
+
+/// All answered requests of `user` since `since`, in order, rotated files included.
+///
+/// # Errors
+/// When a file cannot be read or a whole line is no audit event.
+pub fn audit(log: &Path, user: &str, since: DateTime<Utc>) -> Result<Vec<Request>> {
+    let folder = log.parent().context("the log is in a folder")?;
+    let stem = log.file_stem().context("the log has a name")?.to_string_lossy().into_owned();
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !(name.starts_with(&stem) && name.ends_with(".log")) {
+            continue;
+        }
+        let text = fs::read_to_string(entry.path())?;
+        // A line without its end is being written.
+        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            if !line.contains(user) {
+                continue;
+            }
+            let request: Request = serde_json::from_str(line).context("a line of the audit log")?;
+            let whole = request.stage == "ResponseComplete" && request.user.username == user;
+            if whole && request.request_received_timestamp >= since {
+                all.push(request);
+            }
+        }
+    }
+    all.sort_by_key(|request| request.stage_timestamp);
+    Ok(all)
+}
+
+/// Never ends: yields each new revision of the history after `from`, for live output.
+pub fn live(recorder: &Recorder, from: usize) -> impl futures::Stream<Item = Revision> + use<> {
+    let shared = Arc::clone(&recorder.shared);
+    futures::stream::unfold((shared, from), |(shared, next)| async move {
+        loop {
+            let found = guard(&shared.history).get(next).cloned();
+            if let Some(revision) = found {
+                return Some((revision, (shared, next + 1)));
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .boxed()
+}
