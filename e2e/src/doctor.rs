@@ -40,7 +40,8 @@ pub fn examine(cache: &Cache) -> Vec<Finding> {
             "install Go 1.26 or later from go.dev, put it into PATH",
         ),
         program("python3", &["-m", "pip", "--version"], "python3 with pip", "python3-pip"),
-        program("git", &["http-backend"], "git with http-backend", "git"),
+        program("git", &["--version"], "git", "git"),
+        git_http_backend(),
         program("ip", &["-V"], "iproute2", "iproute2"),
         program("unshare", &["--version"], "util-linux", "util-linux"),
         program("nsenter", &["--version"], "util-linux", "util-linux"),
@@ -138,23 +139,29 @@ fn major_minor(text: &str) -> Option<(u32, u32)> {
 }
 
 fn program(name: &'static str, args: &[&str], wanted: &str, package: &'static str) -> Finding {
-    // Present is what can be started and does not call itself unknown: `git http-backend` without
-    // a request exits with an error of its own.
-    let out = Command::new(name).args(args).stdin(Stdio::null()).output();
-    let ok = out.as_ref().is_ok_and(|out| {
-        let errors = String::from_utf8_lossy(&out.stderr);
-        out.status.success() || (name == "git" && !errors.contains("not a git command"))
-    });
-    let first = out.ok().and_then(|out| {
-        String::from_utf8_lossy(&out.stdout).lines().next().map(str::trim).map(str::to_owned)
-    });
+    let text = output(name, args);
+    let first = text.as_deref().and_then(|text| text.lines().next()).map(str::to_owned);
     Finding {
         name,
-        ok,
-        found: if ok { first.unwrap_or_default() } else { "nothing that works".to_owned() },
+        ok: text.is_some(),
+        found: first.unwrap_or_else(|| "nothing that works".to_owned()),
         wanted: wanted.to_owned(),
         hint: format!("apt-get install -y {package}"),
         package: Some(package),
+    }
+}
+
+/// Some distributions pack the server side of smart HTTP apart from `git`.
+fn git_http_backend() -> Finding {
+    let folder = output("git", &["--exec-path"]).unwrap_or_default();
+    let program = Path::new(&folder).join("git-http-backend");
+    Finding {
+        name: "git http-backend",
+        ok: program.is_file(),
+        found: if program.is_file() { "present" } else { "nothing" }.to_owned(),
+        wanted: format!("`{}`", program.display()),
+        hint: "apt-get install -y git".to_owned(),
+        package: Some("git"),
     }
 }
 

@@ -94,6 +94,20 @@ pub fn enter(cache: &Cache) -> Result<Entered> {
     Ok(Entered::Outside(ExitCode::from(u8::try_from(code).unwrap_or(1))))
 }
 
+/// The process id, seen from outside, of the first process in the namespaces that process `outer`
+/// has made; for `nsenter`.
+#[must_use]
+pub fn first_process(outer: u32) -> Option<u32> {
+    let child = |parent: u32| {
+        fs::read_dir(format!("/proc/{parent}/task"))
+            .ok()?
+            .flatten()
+            .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+            .find_map(|text| text.split_whitespace().next()?.parse::<u32>().ok())
+    };
+    child(child(outer)?)
+}
+
 /// Runs of processes that are gone; a failed run's logs stay until the next bed starts.
 fn remove_dead_runs(runs: &Path) {
     for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
