@@ -24,6 +24,12 @@ pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration
 pub const EPOCH_PREFIX: &str = "epoch.sluice.dev/";
 /// Prefix of our own annotations; never copied to ReplicaSets.
 pub const SLUICE_PREFIX: &str = "sluice.dev/";
+/// Annotation on a Service or DestinationRule: when we last switched what it selects; weight may rise a confirmation later.
+pub const SWITCHED_AT: &str = "sluice.dev/switched-at";
+/// Annotation on a router object: when we last changed its weights; capacity may go a confirmation later.
+pub const ROUTED_AT: &str = "sluice.dev/routed-at";
+/// Annotation on an AnalysisRun: the attempt at the revision that it belongs to.
+pub const ATTEMPT: &str = "sluice.dev/attempt";
 /// Annotation by which a synced object names the Application that tracks it (Argo CD).
 pub const TRACKING_ID: &str = "argocd.argoproj.io/tracking-id";
 /// Annotation of an Application that asks for a refresh: `normal` or `hard` (Argo CD).

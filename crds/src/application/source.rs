@@ -181,6 +181,9 @@ pub enum KustomizeImage {
     Text(String),
     /// The form of `kustomization.yaml` (Sluice).
     Parts(KustomizeImageParts),
+    /// Neither, such as an object whose `newTag: 1.10` is a number: kept, so that one image does not make the whole Application
+    /// unreadable, and reported by [`crate::validate`].
+    Other(Value),
 }
 
 /// An image override in parts.
@@ -214,6 +217,7 @@ impl std::fmt::Display for KustomizeImage {
                     (None, None) => Ok(()),
                 }
             }
+            Self::Other(value) => write!(f, "{value}"),
         }
     }
 }

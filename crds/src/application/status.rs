@@ -71,6 +71,22 @@ pub struct SluiceStatus {
     pub observed_generation: Option<i64>,
     /// When the source was last asked for a revision.
     pub fetched_at: Option<Time>,
+    /// Objects that self-heal put right lately, and how often; the limit is 5 times in 10 minutes for each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub self_heal: Vec<SelfHealAttempts>,
+}
+
+/// How often self-heal put one object right.
+#[skip_serializing_none]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SelfHealAttempts {
+    /// The object: `group/Kind/namespace/name`.
+    pub resource: String,
+    /// Attempts since it was last left alone for 10 minutes.
+    pub attempts: u32,
+    /// The last attempt.
+    pub at: Option<Time>,
 }
 
 /// The last commit at which the application was synced and healthy.
