@@ -32,6 +32,14 @@ impl Style {
         if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }
 
+    /// Returns glyph and word of an AnalysisRun's phase: `Running` is work in progress there, not a good end.
+    pub(crate) fn run_state(self, word: &str) -> (String, Tone) {
+        match word {
+            "Running" => (format!("{} {word}", if self.ascii { "o" } else { "◌" }), Tone::Busy),
+            _ => self.state(word),
+        }
+    }
+
     /// Returns glyph and word of a phase or Pod state.
     pub(crate) fn state(self, word: &str) -> (String, Tone) {
         let (glyph, plain, tone) = match word {

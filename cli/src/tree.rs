@@ -322,7 +322,7 @@ fn analysis_run(run: &AnalysisRun, branch: &Branch, style: Style, now: DateTime<
     Row {
         name: format!("{}{} {}", branch.head, if style.ascii { "a" } else { "α" }, run.name_any()),
         kind: "AnalysisRun",
-        state: style.state(phase.as_str()),
+        state: style.run_state(phase.as_str()),
         age: run.metadata.creation_timestamp.as_ref().map_or_else(String::new, |at| age(now, at)),
         info: info.join(","),
     }
