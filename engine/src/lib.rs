@@ -5,10 +5,12 @@
 //! product, then [`plan`] (the vocabulary) and [`fence`] (why a write is safe).
 #![deny(missing_docs)]
 
+pub mod audit;
 pub mod config;
 pub mod fence;
 pub mod owned_fields;
 pub mod plan;
 pub mod report;
 pub mod rollout;
+pub mod traffic;
 pub mod view;

@@ -1,3 +1,297 @@
-//! The rollout engine.
+//! The rollout engine: what a Rollout does next.
+//!
+//! [`decide`](crate::plan::Reconciler::decide) below is the table of contents. It observes roles and traffic, finds the one
+//! transition of the status, and collects actions by kind; then it orders them: take weight away, add capacity, switch what
+//! destinations resolve to, move weight, remove capacity. A later kind waits for the next view while an earlier one has work,
+//! so that no action of a plan is judged on a state that another action of it changes.
 
+use std::collections::BTreeSet;
+
+use sluice_crds::object::{Kind, ObjectRef};
+use sluice_crds::rollout::{RolloutRecord, RolloutStatus};
+
+use crate::plan::{Decision, Notice, Plan, Reads, Reconciler, Violation, Wake};
+use crate::report::Report;
+use crate::view::RolloutView;
+
+mod abort;
+mod action;
+mod analysis;
+mod canary;
+mod deadline;
+mod fencing;
+mod history;
+mod leaves;
+mod metadata;
+mod pause;
+mod problems;
+mod replicas;
+mod routes;
+mod services;
+mod situation;
+mod split;
+mod status;
+mod steps;
 pub mod template_hash;
+
+pub use action::{Action, Role, Target};
+
+use problems::Check;
+use routes::Traffic;
+use situation::Situation;
+use steps::Transition;
+
+/// Reconciles Rollouts.
+#[derive(Clone, Copy, Debug)]
+pub enum RolloutReconciler {}
+
+/// Slow work of a Rollout outside the cluster: none in this version; measurements are tasks of AnalysisRuns.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Task {}
+
+impl Reconciler for RolloutReconciler {
+    type Object = RolloutRecord;
+    type View = RolloutView;
+    type Status = RolloutStatus;
+    type Action = Action;
+    type Task = Task;
+
+    fn reads(object: &RolloutRecord) -> Reads {
+        reads(object)
+    }
+
+    fn decide(view: &RolloutView) -> Decision<Self> {
+        decide(view)
+    }
+
+    fn audit(view: &RolloutView, decision: &Decision<Self>) -> Vec<Violation> {
+        crate::audit::audit(view, decision)
+    }
+}
+
+type Decided = Decision<RolloutReconciler>;
+
+/// Services, router objects and AnalysisTemplates that the spec names. Templates that those name are the shell's to follow.
+fn reads(rollout: &RolloutRecord) -> Reads {
+    let namespace = &rollout.meta.namespace;
+    let mut objects = routes::reads(rollout);
+    if let Some(canary) = rollout.spec.strategy.canary.as_deref() {
+        for name in [&canary.canary_service, &canary.stable_service].into_iter().flatten() {
+            if !name.is_empty() {
+                objects.insert(ObjectRef::namespaced(Kind::SERVICE, namespace, name));
+            }
+        }
+        for template in problems::templates(canary) {
+            objects.insert(if template.cluster_scope == Some(true) {
+                ObjectRef::cluster(Kind::CLUSTER_ANALYSIS_TEMPLATE, template.template_name)
+            } else {
+                let name = template.template_name;
+                ObjectRef::namespaced(Kind::ANALYSIS_TEMPLATE, namespace, name)
+            });
+        }
+    }
+    Reads { objects }
+}
+
+fn decide(view: &RolloutView) -> Decided {
+    let mut report = Report::default();
+    if let Some(stop) = fencing::stop(view) {
+        stopped(&stop, &mut report);
+        return still(view, report);
+    }
+    if view.rollout.meta.deletion_timestamp.is_some() {
+        return still(view, report);
+    }
+    match problems::check(view) {
+        Check::Unread(what) => {
+            report.waits(format!("the first reading of {what}"), None);
+            still(view, report)
+        }
+        Check::Problems(found) => invalid(view, &found, report),
+        Check::Ready(canary) => progress(view, &Situation::observe(view, canary), report),
+    }
+}
+
+/// The passes, in order.
+fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decided {
+    let mut wake: Option<Wake> = None;
+    let traffic = Traffic::observe(view, s.canary);
+    if s.is_routed() && traffic.is_none() {
+        report.problem("routes that cannot be read", "see the conditions of the Rollout");
+        return still(view, report);
+    }
+    let traffic = traffic.as_ref();
+    let verdicts = analysis::verdicts(s);
+    let abort = abort::find(s, &verdicts);
+    let transition = steps::transition(s, traffic, &verdicts, &abort, &mut report, &mut wake);
+
+    let births = births(view, s);
+    let split = traffic.map(|traffic| split::decide(s, traffic, &abort)).unwrap_or_default();
+    let weights = match (traffic, split.canary) {
+        (Some(traffic), Some(canary)) => routes::edits(s, traffic, canary),
+        _ => Vec::new(),
+    };
+    let switches = if s.is_changed() { Vec::new() } else { services::switches(s, traffic, &abort) };
+    let capacity = canary::capacity(s, traffic, &abort);
+    let mut rest = metadata::upkeep(s);
+    rest.extend(analysis::changes(s, &verdicts, &abort));
+    rest.extend(capacity.deadlines.clone());
+    rest.extend(history::deletions(s, &verdicts));
+
+    let retreats = traffic.is_some_and(|traffic| {
+        split.canary.is_some_and(|canary| canary < traffic.canary.weight) && !s.is_promoted()
+    });
+    let plan = order(births, weights, retreats, switches, &capacity, rest);
+    let routed = plan.actions().any(|action| matches!(action, Action::Route { .. }));
+    report.waiting.extend(waits(&split, &capacity));
+    for due in [&split.wake, &capacity.wake, &deadline::wake(s)] {
+        wake = Wake::earliest(wake, due.clone());
+    }
+
+    let inputs = status::Inputs {
+        traffic,
+        verdicts: &verdicts,
+        transition: &transition,
+        routed: split.canary.filter(|_| routed),
+    };
+    let (next, notices) = status::next(s, &inputs);
+    conclude(view, s, plan, &transition, (next, notices), wake, report)
+}
+
+/// What comes before everything: defaults, adoption, the ReplicaSet of a new template.
+fn births(view: &RolloutView, s: &Situation<'_>) -> Vec<Action> {
+    let mut births: Vec<Action> = metadata::adoptions(view);
+    if births.is_empty() {
+        births.extend(metadata::creation(s));
+    }
+    let first = metadata::default_replicas(view);
+    if first.is_some() { first.into_iter().collect() } else { births }
+}
+
+/// Puts actions in order. Weight that is taken away goes first and alone; then each kind waits for the kinds before it.
+fn order(
+    births: Vec<Action>,
+    weights: Vec<Action>,
+    retreats: bool,
+    switches: Vec<Action>,
+    capacity: &canary::Capacity,
+    rest: Vec<Action>,
+) -> Plan<Action> {
+    let mut plan = Plan::empty();
+    let mut rest = rest;
+    if retreats && !weights.is_empty() {
+        plan.then(weights);
+    } else if !births.is_empty() {
+        plan.then(births);
+    } else if !capacity.up.is_empty() {
+        plan.then(capacity.up.clone());
+    } else if !switches.is_empty() {
+        plan.then(switches);
+    } else if !weights.is_empty() {
+        plan.then(weights);
+    } else {
+        plan.then(capacity.down.clone());
+    }
+    let mut taken: BTreeSet<ObjectRef> =
+        plan.actions().map(|action| action.target().object.clone()).collect();
+    // An object is written once in a plan: its version is known only before the first write.
+    rest.retain(|action| taken.insert(action.target().object.clone()));
+    plan.then(rest);
+    plan
+}
+
+fn waits(split: &split::Split, capacity: &canary::Capacity) -> Vec<crate::report::Waiting> {
+    let mut report = Report::default();
+    if let Some(what) = &split.waits {
+        report.waits(what.clone(), split.wake.as_ref().map(|wake| wake.at));
+    }
+    for (what, until) in &capacity.waits {
+        report.waits(what.clone(), Some(*until));
+    }
+    report.waiting
+}
+
+/// Puts the fence before the plan, and the status behind it.
+fn conclude(
+    view: &RolloutView,
+    s: &Situation<'_>,
+    plan: Plan<Action>,
+    transition: &Transition,
+    next: (RolloutStatus, Vec<Notice>),
+    mut wake: Option<Wake>,
+    mut report: Report,
+) -> Decided {
+    let (next, notices) = next;
+    if !plan.is_empty() || status::is_decisive(transition) {
+        let touches = fencing::touches(view, Some(&s.hash));
+        if !touches.is_empty() {
+            report.waits("objects to carry the stamp of this term of leadership", None);
+            return fenced_first(view, touches, report);
+        }
+    }
+    report.decided = plan.actions().map(ToString::to_string).collect();
+    // A plan that writes the Rollout itself changes its version: the status follows in the next decision.
+    let writes_itself = plan.actions().any(|action| action.target().object == view.object());
+    let status_write = if writes_itself { None } else { status::write(view, &next, &mut wake) };
+    Decision {
+        plan,
+        tasks: BTreeSet::new(),
+        notices: if status_write.is_some() { notices } else { Vec::new() },
+        status_write,
+        status: next,
+        wake,
+        report,
+    }
+}
+
+fn fenced_first(view: &RolloutView, touches: Vec<Action>, report: Report) -> Decided {
+    let mut plan = Plan::empty();
+    plan.then(touches);
+    Decision { plan, ..still(view, report) }
+}
+
+/// Nothing is written.
+fn still(view: &RolloutView, report: Report) -> Decided {
+    Decision {
+        plan: Plan::empty(),
+        tasks: BTreeSet::new(),
+        status_write: None,
+        status: view.rollout.status.clone(),
+        notices: Vec::new(),
+        wake: None,
+        report,
+    }
+}
+
+fn stopped(stop: &fencing::Stop, report: &mut Report) {
+    match stop {
+        fencing::Stop::Lost(object, stamp) => report.problem(
+            format!("leadership: {object} carries the stamp {stamp} of a newer term"),
+            "this process has lost the lease and must stop",
+        ),
+        fencing::Stop::Foreign(object, stamp) => report.problem(
+            format!("leadership: {object} carries the stamp {stamp} of a Lease that is not ours"),
+            "the Lease is being read; if it is ours, the stamp is replaced",
+        ),
+    }
+}
+
+/// Traffic stays, and the status says what is wrong.
+fn invalid(view: &RolloutView, found: &[problems::Problem], mut report: Report) -> Decided {
+    for problem in found {
+        report.problem(format!("{}: {}", problem.at, problem.message), problem.hint.clone());
+    }
+    let (next, notices) = status::invalid(view, found);
+    let mut wake = None;
+    let status_write = status::write(view, &next, &mut wake);
+    Decision {
+        notices: if status_write.is_some() { notices } else { Vec::new() },
+        status_write,
+        status: next,
+        wake,
+        ..still(view, report)
+    }
+}
+
+#[cfg(test)]
+mod tests;

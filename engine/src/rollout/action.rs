@@ -1,0 +1,375 @@
+//! What a Rollout may do to the cluster; each action is exactly one write.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use sluice_crds::labels;
+use sluice_crds::object::{Change, Meta, ObjectRef, Preconditions, Propagation, Write};
+
+use crate::plan::Lower;
+use crate::view::RolloutView;
+
+/// The object of an action as the decision saw it, with the stamp that the write leaves on it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Target {
+    /// Address.
+    pub object: ObjectRef,
+    /// Incarnation and version that the decision saw; empty for objects that are created.
+    pub preconditions: Preconditions,
+    stamp: Option<(String, String)>,
+    old_stamp: Option<String>,
+    has_annotations: bool,
+}
+
+impl Target {
+    pub(crate) fn of(view: &RolloutView, object: ObjectRef, meta: &Meta) -> Self {
+        let key = view.epoch.key();
+        Self {
+            preconditions: view.epoch.preconditions(meta),
+            old_stamp: meta.annotations.get(&key).cloned(),
+            has_annotations: !meta.annotations.is_empty(),
+            ..Self::new(view, object)
+        }
+    }
+
+    pub(crate) fn new(view: &RolloutView, object: ObjectRef) -> Self {
+        let stamp =
+            view.epoch.rules.epoch.then(|| (view.epoch.key(), view.epoch.stamp().to_string()));
+        Self {
+            object,
+            preconditions: Preconditions::default(),
+            stamp,
+            old_stamp: None,
+            has_annotations: false,
+        }
+    }
+
+    fn stamped(&self, mut body: Value) -> Value {
+        if let Some((key, value)) = &self.stamp {
+            annotate(&mut body, key, json!(value));
+        }
+        body
+    }
+
+    /// The operations of a JSON patch: the stamp, then `annotations`, then `operations`.
+    fn operations(&self, annotations: &[(&str, &str)], operations: &[Value]) -> Vec<Value> {
+        let mut all = Vec::new();
+        if !self.has_annotations && (self.stamp.is_some() || !annotations.is_empty()) {
+            // Stores drop kubectl's own annotation, and adding the map would erase it; but an object that a plan patches
+            // was touched before, so its map exists. This is the case of the fence being off.
+            all.push(json!({ "op": "add", "path": "/metadata/annotations", "value": {} }));
+        }
+        if let Some((key, value)) = &self.stamp {
+            let path = annotation_path(key);
+            if let Some(old) = &self.old_stamp
+                && self.preconditions.resource_version.is_some()
+            {
+                all.push(json!({ "op": "test", "path": path, "value": old }));
+            }
+            all.push(json!({ "op": "add", "path": path, "value": value }));
+        }
+        for (key, value) in annotations {
+            all.push(json!({ "op": "add", "path": annotation_path(key), "value": value }));
+        }
+        all.extend(operations.iter().cloned());
+        all
+    }
+
+    fn write(&self, change: Change) -> Write {
+        Write {
+            object: self.object.clone(),
+            preconditions: self.preconditions.clone(),
+            manager: labels::MANAGER_ROLLOUT.into(),
+            change,
+        }
+    }
+}
+
+fn annotation_path(key: &str) -> String {
+    format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+fn annotate(body: &mut Value, key: &str, value: Value) {
+    let Value::Object(object) = body else { return };
+    let metadata = object.entry("metadata").or_insert_with(|| json!({}));
+    let Value::Object(metadata) = metadata else { return };
+    let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+    if let Value::Object(annotations) = annotations {
+        annotations.insert(key.to_owned(), value);
+    }
+}
+
+/// Which of the two destinations of a canary.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Role {
+    /// Receives the canary's share.
+    Canary,
+    /// Receives the rest.
+    Stable,
+}
+
+impl Role {
+    /// Returns `canary` or `stable`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Canary => "canary",
+            Self::Stable => "stable",
+        }
+    }
+}
+
+/// One write, in the words of the domain.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Action {
+    /// Stamps the object with the present term and changes nothing that anybody acts on.
+    Touch {
+        /// Object.
+        target: Target,
+        /// Instants on the object that are set to now: a write of a former leader may have landed just before the touch.
+        refresh: BTreeMap<String, String>,
+    },
+    /// Writes `spec.replicas` of the Rollout when it is absent: an autoscaler needs a value.
+    SetReplicas {
+        /// The Rollout.
+        target: Target,
+        /// Value.
+        replicas: u32,
+    },
+    /// Becomes the owner of a ReplicaSet that nobody owns.
+    AdoptReplicaSet {
+        /// ReplicaSet.
+        target: Target,
+        /// The `ownerReferences` entry.
+        owner: Value,
+    },
+    /// Creates the ReplicaSet of a revision, with 0 replicas.
+    CreateReplicaSet {
+        /// ReplicaSet.
+        target: Target,
+        /// Its hash.
+        hash: String,
+        /// Whole object.
+        body: Value,
+    },
+    /// Changes the size of a ReplicaSet.
+    Scale {
+        /// ReplicaSet.
+        target: Target,
+        /// Its hash.
+        hash: String,
+        /// Size as observed.
+        from: u32,
+        /// Wanted size.
+        to: u32,
+        /// Annotations that change with it; `None` removes.
+        annotations: BTreeMap<String, Option<String>>,
+    },
+    /// Changes `minReadySeconds` of a ReplicaSet.
+    SetMinReady {
+        /// ReplicaSet.
+        target: Target,
+        /// Wanted value.
+        seconds: u32,
+    },
+    /// Makes a Service select one revision.
+    SelectPods {
+        /// Service.
+        target: Target,
+        /// Which destination it is.
+        role: Role,
+        /// Hash in the selector as observed.
+        from: Option<String>,
+        /// Wanted hash.
+        to: String,
+        /// Annotations that change with it: owner, instant of the switch.
+        annotations: BTreeMap<String, String>,
+    },
+    /// Makes the subsets of a DestinationRule select revisions.
+    SelectSubsets {
+        /// DestinationRule.
+        target: Target,
+        /// Hash of the canary subset.
+        canary: Option<String>,
+        /// Hash of the stable subset.
+        stable: Option<String>,
+        /// Operations on the spec.
+        operations: Vec<Value>,
+        /// Annotations that change with it: owner, instant of the switch.
+        annotations: BTreeMap<String, String>,
+    },
+    /// Sets the weights of every managed route of one object.
+    Route {
+        /// Router object.
+        target: Target,
+        /// The canary's share as observed: the greatest of its routes.
+        from: u32,
+        /// The canary's wanted share of 100.
+        to: u32,
+        /// Operations on the spec.
+        operations: Vec<Value>,
+        /// Annotations that change with it: instant of the change.
+        annotations: BTreeMap<String, String>,
+    },
+    /// Creates an AnalysisRun.
+    StartAnalysis {
+        /// AnalysisRun.
+        target: Target,
+        /// Whole object.
+        body: Value,
+    },
+    /// Ends an AnalysisRun with the measurements so far.
+    StopAnalysis {
+        /// AnalysisRun.
+        target: Target,
+    },
+    /// Sets annotations; `None` removes.
+    Annotate {
+        /// Object.
+        target: Target,
+        /// Annotations.
+        annotations: BTreeMap<String, Option<String>>,
+    },
+    /// Deletes an object that is beyond its limit of history.
+    Delete {
+        /// Object.
+        target: Target,
+    },
+}
+
+impl Action {
+    /// Returns the object that is written.
+    pub fn target(&self) -> &Target {
+        match self {
+            Self::Touch { target, .. }
+            | Self::SetReplicas { target, .. }
+            | Self::AdoptReplicaSet { target, .. }
+            | Self::CreateReplicaSet { target, .. }
+            | Self::Scale { target, .. }
+            | Self::SetMinReady { target, .. }
+            | Self::SelectPods { target, .. }
+            | Self::SelectSubsets { target, .. }
+            | Self::Route { target, .. }
+            | Self::StartAnalysis { target, .. }
+            | Self::StopAnalysis { target }
+            | Self::Annotate { target, .. }
+            | Self::Delete { target } => target,
+        }
+    }
+}
+
+/// One line for people: reports, transcripts and traces.
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let object = &self.target().object;
+        match self {
+            Self::Touch { .. } => write!(f, "fence {object}"),
+            Self::SetReplicas { replicas, .. } => {
+                write!(f, "set spec.replicas of {object} to {replicas}")
+            }
+            Self::AdoptReplicaSet { .. } => write!(f, "adopt {object}"),
+            Self::CreateReplicaSet { .. } => write!(f, "create {object}"),
+            Self::Scale { from, to, .. } => write!(f, "scale {object} from {from} to {to}"),
+            Self::SetMinReady { seconds, .. } => {
+                write!(f, "set minReadySeconds of {object} to {seconds}")
+            }
+            Self::SelectPods { to, role, .. } => {
+                write!(f, "point the {} {object} at {to}", role.as_str())
+            }
+            Self::SelectSubsets { canary, stable, .. } => write!(
+                f,
+                "point {object} at canary {} and stable {}",
+                canary.as_deref().unwrap_or("-"),
+                stable.as_deref().unwrap_or("-")
+            ),
+            Self::Route { from, to, .. } => {
+                write!(f, "move the canary's weight on {object} from {from} to {to}")
+            }
+            Self::StartAnalysis { .. } => write!(f, "start {object}"),
+            Self::StopAnalysis { .. } => write!(f, "end {object}"),
+            Self::Annotate { annotations, .. } => {
+                write!(f, "annotate {object}")?;
+                for (key, value) in annotations {
+                    write!(f, " {key}={}", value.as_deref().unwrap_or("(removed)"))?;
+                }
+                Ok(())
+            }
+            Self::Delete { .. } => write!(f, "delete {object}"),
+        }
+    }
+}
+
+impl Lower for Action {
+    fn lower(&self) -> Write {
+        let target = self.target();
+        match self {
+            Self::Touch { refresh, .. } => {
+                let mut body = json!({});
+                for (key, value) in refresh {
+                    annotate(&mut body, key, json!(value));
+                }
+                target.write(Change::MergePatch { body: target.stamped(body) })
+            }
+            Self::SetReplicas { replicas, .. } => {
+                set(target, &[], "/spec/replicas", json!(replicas))
+            }
+            Self::AdoptReplicaSet { owner, .. } => {
+                set(target, &[], "/metadata/ownerReferences", json!([owner]))
+            }
+            Self::CreateReplicaSet { body, .. } | Self::StartAnalysis { body, .. } => {
+                target.write(Change::Create { body: target.stamped(body.clone()) })
+            }
+            Self::Scale { to, annotations, .. } => {
+                let mut body = json!({ "spec": { "replicas": to } });
+                for (key, value) in annotations {
+                    annotate(&mut body, key, json!(value));
+                }
+                target.write(Change::MergePatch { body: target.stamped(body) })
+            }
+            Self::SetMinReady { seconds, .. } => {
+                set(target, &[], "/spec/minReadySeconds", json!(seconds))
+            }
+            Self::SelectPods { from, to, annotations, .. } => {
+                let path = format!("/spec/selector/{}", labels::POD_TEMPLATE_HASH);
+                let mut operations = Vec::new();
+                if let Some(from) = from {
+                    operations.push(json!({ "op": "test", "path": path, "value": from }));
+                }
+                operations.push(json!({ "op": "add", "path": path, "value": to }));
+                patch(target, &pairs(annotations), &operations)
+            }
+            Self::SelectSubsets { operations, annotations, .. }
+            | Self::Route { operations, annotations, .. } => {
+                patch(target, &pairs(annotations), operations)
+            }
+            Self::StopAnalysis { .. } => target.write(Change::MergePatch {
+                body: target.stamped(json!({ "spec": { "terminate": true } })),
+            }),
+            Self::Annotate { annotations, .. } => {
+                let mut body = json!({});
+                for (key, value) in annotations {
+                    annotate(&mut body, key, json!(value));
+                }
+                target.write(Change::MergePatch { body: target.stamped(body) })
+            }
+            Self::Delete { .. } => {
+                target.write(Change::Delete { propagation: Propagation::Background })
+            }
+        }
+    }
+
+    fn is_touch(&self) -> bool {
+        matches!(self, Self::Touch { .. })
+    }
+}
+
+fn pairs(annotations: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
+    annotations.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+}
+
+fn patch(target: &Target, annotations: &[(&str, &str)], operations: &[Value]) -> Write {
+    target.write(Change::JsonPatch { operations: target.operations(annotations, operations) })
+}
+
+fn set(target: &Target, annotations: &[(&str, &str)], path: &str, value: Value) -> Write {
+    patch(target, annotations, &[json!({ "op": "add", "path": path, "value": value })])
+}

@@ -1,0 +1,257 @@
+//! Which AnalysisRuns should exist, and what they say (`spec-rollouts` 6.1, 6.2).
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use sluice_crds::analysis::{AnalysisPhase, AnalysisRunSpec};
+use sluice_crds::labels;
+use sluice_crds::object::{Kind, ObjectRef, controller_reference};
+use sluice_crds::rollout::RolloutAnalysis;
+use sluice_crds::rollout::status::AnalysisRunRef;
+
+use super::abort::Abort;
+use super::action::{Action, Target};
+use super::leaves;
+use super::situation::Situation;
+use crate::view::{AnalysisRunView, hash_of};
+
+/// Why a run exists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// An `analysis` step.
+    Step,
+    /// `canary.analysis`, beside the steps.
+    Background,
+}
+
+impl Purpose {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Step => "Step",
+            Self::Background => "Background",
+        }
+    }
+}
+
+/// What a run says, measurements that are not in its status yet included.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) name: String,
+    pub(crate) phase: AnalysisPhase,
+    pub(crate) message: String,
+}
+
+/// What the runs of the present attempt say.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Verdicts {
+    pub(crate) step: Option<Verdict>,
+    pub(crate) background: Option<Verdict>,
+    /// Cause of an abort.
+    pub(crate) failure: Option<String>,
+    /// Whether a run ended without a verdict.
+    pub(crate) inconclusive: bool,
+    /// Whether the user said to go on after that, so that a new run is due.
+    pub(crate) resumed: bool,
+    /// Whether the run of the current step is Successful.
+    pub(crate) step_succeeded: bool,
+}
+
+impl Verdicts {
+    pub(crate) fn is_current(&self, name: &str) -> bool {
+        self.step.iter().chain(&self.background).any(|verdict| verdict.name == name)
+    }
+
+    pub(crate) fn step_ref(&self) -> Option<AnalysisRunRef> {
+        self.step.as_ref().map(reference)
+    }
+
+    pub(crate) fn background_ref(&self) -> Option<AnalysisRunRef> {
+        self.background.as_ref().map(reference)
+    }
+}
+
+fn reference(verdict: &Verdict) -> AnalysisRunRef {
+    AnalysisRunRef {
+        name: verdict.name.clone(),
+        status: verdict.phase.as_str().to_owned(),
+        message: (!verdict.message.is_empty()).then(|| verdict.message.clone()),
+    }
+}
+
+/// Reads the verdicts of the present attempt at the present step.
+pub(crate) fn verdicts(s: &Situation<'_>) -> Verdicts {
+    let step = latest(s, Purpose::Step).map(|view| verdict(s, view));
+    let background = latest(s, Purpose::Background).map(|view| verdict(s, view));
+    let mut verdicts = Verdicts { step, background, ..Verdicts::default() };
+    let both = [("Step-based", &verdicts.step), ("Background", &verdicts.background)];
+    for (kind, verdict) in both {
+        let Some(verdict) = verdict else { continue };
+        match verdict.phase {
+            AnalysisPhase::Failed | AnalysisPhase::Error => {
+                let phase = verdict.phase.as_str().to_lowercase();
+                let message = &verdict.message;
+                verdicts.failure = Some(format!("{kind} analysis phase error/{phase}: {message}"));
+            }
+            AnalysisPhase::Inconclusive => verdicts.inconclusive = true,
+            AnalysisPhase::Pending | AnalysisPhase::Running | AnalysisPhase::Successful => {}
+        }
+    }
+    let status = s.status();
+    let pauses = status.pause_conditions.iter().flatten().next().is_some();
+    verdicts.resumed = verdicts.inconclusive && status.controller_pause == Some(true) && !pauses;
+    verdicts.step_succeeded =
+        verdicts.step.as_ref().is_some_and(|verdict| verdict.phase == AnalysisPhase::Successful);
+    verdicts
+}
+
+fn verdict(s: &Situation<'_>, view: &AnalysisRunView) -> Verdict {
+    let (phase, message) = leaves::judged(s.view, view);
+    Verdict { name: view.run.meta.name.clone(), phase, message }
+}
+
+/// The newest run of the present attempt with the purpose, of the present step for step runs.
+fn latest<'a>(s: &Situation<'a>, purpose: Purpose) -> Option<&'a AnalysisRunView> {
+    let index = s.index().to_string();
+    let attempt = s.sluice().attempt.unwrap_or(1).to_string();
+    s.view
+        .analysis_runs
+        .iter()
+        .filter(|view| {
+            let meta = &view.run.meta;
+            let label = |key: &str| meta.labels.get(key).map(String::as_str);
+            meta.is_owned_by(&s.rollout.meta.uid)
+                && hash_of(meta) == Some(s.hash.as_str())
+                && label(labels::ROLLOUT_TYPE) == Some(purpose.label())
+                && (purpose == Purpose::Background
+                    || label(labels::STEP_INDEX) == Some(index.as_str()))
+                && meta.annotations.get(labels::ATTEMPT).is_none_or(|of| *of == attempt)
+        })
+        .max_by_key(|view| (suffix(&view.run.meta.name), view.run.meta.creation_timestamp))
+}
+
+/// The number behind the dot of a name that had to avoid others.
+fn suffix(name: &str) -> u32 {
+    name.rsplit_once('.').and_then(|(_, n)| n.parse().ok()).unwrap_or(0)
+}
+
+/// Returns the starts and ends of runs that are due.
+pub(crate) fn changes(s: &Situation<'_>, verdicts: &Verdicts, abort: &Abort) -> Vec<Action> {
+    let mut wanted = Vec::new();
+    let mut actions = Vec::new();
+    let held = s.is_promoted()
+        || s.is_first()
+        || s.is_changed()
+        || s.skips_steps()
+        || abort.is_on()
+        || s.status().aborted_at.is_some()
+        || s.current.is_none();
+    if !held {
+        if let Some(analysis) = s.step().and_then(|step| step.analysis.as_ref()) {
+            wanted.extend(verdicts.step.as_ref().map(|v| v.name.clone()));
+            actions.extend(start(s, Purpose::Step, analysis, verdicts));
+        }
+        if let Some(background) = &s.canary.analysis
+            && s.index() >= usize::try_from(background.starting_step.unwrap_or(0)).unwrap_or(0)
+        {
+            wanted.extend(verdicts.background.as_ref().map(|v| v.name.clone()));
+            actions.extend(start(s, Purpose::Background, &background.analysis, verdicts));
+        }
+    }
+    actions.extend(stops(s, &wanted));
+    actions
+}
+
+fn start(
+    s: &Situation<'_>,
+    purpose: Purpose,
+    analysis: &RolloutAnalysis,
+    verdicts: &Verdicts,
+) -> Option<Action> {
+    let present = match purpose {
+        Purpose::Step => &verdicts.step,
+        Purpose::Background => &verdicts.background,
+    };
+    let again = verdicts.resumed
+        && present.as_ref().is_some_and(|v| v.phase == AnalysisPhase::Inconclusive);
+    let paused = s.status().pause_conditions.iter().flatten().next().is_some();
+    let wait = purpose == Purpose::Step && (paused || s.is_paused_by_user());
+    if analysis.templates.iter().flatten().next().is_none() || wait || (present.is_some() && !again)
+    {
+        return None;
+    }
+    // A spec that cannot be resolved is reported by `problems` before a decision comes this far.
+    let spec = leaves::run_spec(s, analysis).ok()?;
+    let base = match purpose {
+        Purpose::Step => {
+            format!("{}-{}-{}-{}", s.rollout.meta.name, s.hash, s.revision(), s.index())
+        }
+        Purpose::Background => format!("{}-{}-{}", s.rollout.meta.name, s.hash, s.revision()),
+    };
+    let name = free_name(s, &base);
+    let body = run_body(s, purpose, analysis, &name, &spec);
+    let object = ObjectRef { kind: Kind::ANALYSIS_RUN, namespace: s.view.object().namespace, name };
+    Some(Action::StartAnalysis { target: Target::new(s.view, object), body })
+}
+
+fn free_name(s: &Situation<'_>, base: &str) -> String {
+    let taken = |name: &str| s.view.analysis_runs.iter().any(|view| view.run.meta.name == name);
+    let mut name = base.to_owned();
+    let mut n = 0_u32;
+    while taken(&name) {
+        n += 1;
+        name = format!("{base}.{n}");
+    }
+    name
+}
+
+fn run_body(
+    s: &Situation<'_>,
+    purpose: Purpose,
+    analysis: &RolloutAnalysis,
+    name: &str,
+    spec: &AnalysisRunSpec,
+) -> Value {
+    let metadata = analysis.analysis_run_metadata.clone().unwrap_or_default();
+    let mut run_labels = metadata.labels.unwrap_or_default();
+    let selector = s.rollout.spec.selector.as_ref().and_then(|sel| sel.match_labels.clone());
+    run_labels.extend(selector.unwrap_or_default());
+    run_labels.insert(labels::POD_TEMPLATE_HASH.to_owned(), s.hash.clone());
+    run_labels.insert(labels::ROLLOUT_TYPE.to_owned(), purpose.label().to_owned());
+    if purpose == Purpose::Step {
+        run_labels.insert(labels::STEP_INDEX.to_owned(), s.index().to_string());
+    }
+    if let Some(id) = s.rollout.meta.labels.get(labels::INSTANCE_ID) {
+        run_labels.insert(labels::INSTANCE_ID.to_owned(), id.clone());
+    }
+    let mut annotations: BTreeMap<String, String> = metadata.annotations.unwrap_or_default();
+    annotations.insert(labels::REVISION.to_owned(), s.revision().to_string());
+    annotations.insert(labels::ATTEMPT.to_owned(), s.sluice().attempt.unwrap_or(1).to_string());
+    json!({
+        "apiVersion": Kind::ANALYSIS_RUN.api_version(),
+        "kind": "AnalysisRun",
+        "metadata": {
+            "name": name,
+            "namespace": s.rollout.meta.namespace,
+            "labels": run_labels,
+            "annotations": annotations,
+            "ownerReferences": [controller_reference(&s.view.object(), &s.rollout.meta.uid)],
+        },
+        "spec": spec,
+    })
+}
+
+fn stops(s: &Situation<'_>, wanted: &[String]) -> Vec<Action> {
+    s.view
+        .analysis_runs
+        .iter()
+        .filter(|view| view.run.meta.is_owned_by(&s.rollout.meta.uid))
+        .filter(|view| !view.run.status.phase.is_some_and(AnalysisPhase::is_completed))
+        .filter(|view| view.run.spec.terminate != Some(true))
+        .filter(|view| !wanted.contains(&view.run.meta.name))
+        // The patch that completes the run is on its way when the verdict is in already.
+        .filter(|view| !leaves::judged(s.view, view).0.is_completed())
+        .map(|view| Action::StopAnalysis {
+            target: Target::of(s.view, view.run.meta.object(Kind::ANALYSIS_RUN), &view.run.meta),
+        })
+        .collect()
+}

@@ -1,0 +1,92 @@
+//! Which objects a plan relies on, and the touches that come first (S19, `design.md` 3).
+
+use std::collections::BTreeMap;
+
+use sluice_crds::analysis::AnalysisRunRecord;
+use sluice_crds::labels;
+use sluice_crds::object::{Kind, Meta, ObjectRef};
+
+use super::action::{Action, Target};
+use super::routes;
+use crate::fence::{FenceState, Stamp};
+use crate::view::RolloutView;
+
+/// Why nothing at all may be written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// An object carries a stamp of a newer term: the lease is lost.
+    Lost(ObjectRef, Stamp),
+    /// An object carries a stamp of another Lease, not yet proved to be gone.
+    Foreign(ObjectRef, Stamp),
+}
+
+/// Looks for an object that forbids every write.
+pub(crate) fn stop(view: &RolloutView) -> Option<Stop> {
+    for (object, meta) in everything(view) {
+        match view.epoch.state(&object, meta) {
+            FenceState::Lost(stamp) => return Some(Stop::Lost(object, stamp)),
+            FenceState::ForeignLease(stamp) => return Some(Stop::Foreign(object, stamp)),
+            FenceState::Fenced | FenceState::NeedsTouch => {}
+        }
+    }
+    None
+}
+
+/// Returns the touches that must come before anything else; empty if all that a plan relies on is fenced.
+///
+/// Relied on are the Rollout, its route objects, what its destinations resolve through, and every ReplicaSet that has Pods,
+/// is stable or is current: a later abort then waits for nothing.
+pub(crate) fn touches(view: &RolloutView, current: Option<&str>) -> Vec<Action> {
+    needed(view, current)
+        .into_iter()
+        .filter(|(object, meta)| view.epoch.state(object, meta) == FenceState::NeedsTouch)
+        .map(|(object, meta)| {
+            let refresh = [labels::SWITCHED_AT, labels::ROUTED_AT]
+                .into_iter()
+                .filter(|key| meta.annotations.contains_key(*key))
+                .map(|key| (key.to_owned(), routes::instant(view.now)))
+                .collect();
+            Action::Touch { target: Target::of(view, object, meta), refresh }
+        })
+        .collect()
+}
+
+fn needed<'a>(view: &'a RolloutView, current: Option<&str>) -> BTreeMap<ObjectRef, &'a Meta> {
+    let mut needed = BTreeMap::new();
+    needed.insert(view.object(), &view.rollout.meta);
+    for (object, meta) in traffic_objects(view) {
+        needed.insert(object, meta);
+    }
+    let stable = view.rollout.status.stable_rs.as_deref();
+    for rs in &view.replica_sets {
+        let ours = rs.meta.is_owned_by(&view.rollout.meta.uid);
+        let plays = rs.hash().is_some_and(|hash| Some(hash) == stable || Some(hash) == current);
+        if ours && rs.meta.deletion_timestamp.is_none() && (plays || rs.replicas > 0) {
+            needed.insert(rs.object(), &rs.meta);
+        }
+    }
+    needed
+}
+
+fn traffic_objects(view: &RolloutView) -> Vec<(ObjectRef, &Meta)> {
+    let services = view
+        .services
+        .values()
+        .filter_map(|lookup| lookup.present())
+        .map(|service| (service.object(), &service.meta));
+    let routes = view
+        .routes
+        .values()
+        .filter_map(|lookup| lookup.present())
+        .map(|route| (route.object.clone(), &route.meta));
+    services.chain(routes).collect()
+}
+
+fn everything(view: &RolloutView) -> Vec<(ObjectRef, &Meta)> {
+    let run = |run: &AnalysisRunRecord| run.meta.object(Kind::ANALYSIS_RUN);
+    let mut all = vec![(view.object(), &view.rollout.meta)];
+    all.extend(traffic_objects(view));
+    all.extend(view.replica_sets.iter().map(|rs| (rs.object(), &rs.meta)));
+    all.extend(view.analysis_runs.iter().map(|r| (run(&r.run), &r.run.meta)));
+    all
+}

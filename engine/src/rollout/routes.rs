@@ -1,0 +1,303 @@
+//! Where traffic goes now: the weights of managed routes, and what their destinations resolve to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, SecondsFormat, Utc};
+use serde_json::Value;
+use sluice_crds::labels;
+use sluice_crds::object::{Meta, ObjectRef};
+use sluice_crds::rollout::strategy::CanaryStrategy;
+use sluice_crds::rollout::{RolloutRecord, TrafficRouting};
+
+use super::action::{Action, Target};
+use super::situation::Situation;
+use crate::traffic::{Resolved, RouteProblem, RouteScope, TrafficRouter, TrafficSplit, registry};
+use crate::view::{EndpointCounts, Fact, Lookup, RolloutView, RouteRecord};
+
+/// Traffic as the view shows it.
+pub(crate) struct Traffic<'a> {
+    pub(crate) canary: Destination<'a>,
+    pub(crate) stable: Destination<'a>,
+    /// DestinationRule, in subset mode.
+    pub(crate) rule: Option<&'a RouteRecord>,
+    /// Objects with weights, each with the canary's greatest share.
+    pub(crate) objects: Vec<(&'a Arc<RouteRecord>, u32)>,
+}
+
+/// One of the two destinations.
+pub(crate) struct Destination<'a> {
+    /// Greatest share of any managed route.
+    pub(crate) weight: u32,
+    /// Least share of any managed route.
+    pub(crate) least: u32,
+    /// Revision that it reaches; `None` if it does not tell revisions apart (yet).
+    pub(crate) hash: Option<String>,
+    /// What says so: a Service or DestinationRule.
+    pub(crate) object: ObjectRef,
+    meta: Option<&'a Meta>,
+    endpoints: Option<&'a EndpointCounts>,
+}
+
+impl Destination<'_> {
+    /// Pods of the revision that may get weight: listed as ready endpoints and available.
+    pub(crate) fn ready(&self, view: &RolloutView, hash: &str) -> u32 {
+        let available = view.owned(hash).map_or(0, |rs| rs.available());
+        match self.endpoints {
+            Some(endpoints) => available.min(endpoints.of(hash)),
+            None => available,
+        }
+    }
+
+    /// When the last switch of what it resolves to counts as known to proxies.
+    pub(crate) fn confirmed_at(
+        &self,
+        config: &crate::config::EngineConfig,
+    ) -> Option<DateTime<Utc>> {
+        Some(instant_of(self.meta?, labels::SWITCHED_AT)? + config.switch_confirmation)
+    }
+}
+
+impl<'a> Traffic<'a> {
+    /// Observes traffic; `None` for a canary without router, or while something that it needs is missing.
+    pub(crate) fn observe(view: &'a RolloutView, canary: &'a CanaryStrategy) -> Option<Self> {
+        let routing = canary.traffic_routing.as_ref()?;
+        let router = registry::router(routing)?;
+        let ports = ports(view);
+        let scope = scope(&view.rollout, canary, routing, &ports);
+        let observed = router.observed(&scope, &view.routes);
+        let resolved = router.resolves(&scope, &view.routes);
+        let rule = match &resolved {
+            Some(resolved) => Some(view.routes.get(&resolved.object)?.present()?.as_ref()),
+            None => None,
+        };
+        let hashes =
+            |of: fn(&Resolved) -> &Option<String>| resolved.as_ref().map(|r| of(r).clone());
+        let mut traffic = Self {
+            canary: resolve(view, canary.canary_service.as_deref(), rule, hashes(|r| &r.canary))?,
+            stable: resolve(view, canary.stable_service.as_deref(), rule, hashes(|r| &r.stable))?,
+            rule,
+            objects: Vec::new(),
+        };
+        traffic.canary.weight = observed.iter().map(|route| route.canary).max()?;
+        traffic.canary.least = observed.iter().map(|route| route.canary).min()?;
+        traffic.stable.weight = observed.iter().map(|route| route.stable).max()?;
+        traffic.stable.least = observed.iter().map(|route| route.stable).min()?;
+        let mut objects: BTreeMap<&ObjectRef, u32> = BTreeMap::new();
+        for route in &observed {
+            let weight = objects.entry(&route.object).or_default();
+            *weight = route.canary.max(*weight);
+        }
+        for (object, weight) in objects {
+            traffic.objects.push((view.routes.get(object)?.present()?, weight));
+        }
+        Some(traffic)
+    }
+
+    /// The greatest share that may reach the revision. A destination that does not tell revisions apart reaches all.
+    pub(crate) fn weight_of(&self, hash: &str) -> u32 {
+        let share = |to: &Destination<'_>| {
+            if to.hash.as_deref() == Some(hash) { to.weight } else { 0 }
+        };
+        (share(&self.canary) + share(&self.stable)).min(100)
+    }
+
+    /// Whether a destination names the revision, or might reach it.
+    pub(crate) fn reaches(&self, hash: &str) -> bool {
+        let names = |to: &Destination<'_>| to.hash.as_deref() == Some(hash);
+        names(&self.canary) || names(&self.stable) || self.reaches_with_weight(hash)
+    }
+
+    /// Whether traffic flows, or might flow, to the revision.
+    pub(crate) fn reaches_with_weight(&self, hash: &str) -> bool {
+        let flows =
+            |to: &Destination<'_>| to.weight > 0 && to.hash.as_deref().is_none_or(|of| of == hash);
+        flows(&self.canary) || flows(&self.stable)
+    }
+
+    /// Whether every managed route gives the canary exactly the weight, and the canary is the revision; else the weight.
+    pub(crate) fn is_at(&self, weight: u32, hash: &str) -> Result<(), u32> {
+        let exact = self.canary.weight == weight && self.canary.least == weight;
+        let right = weight == 0 || self.canary.hash.as_deref() == Some(hash);
+        if exact && right { Ok(()) } else { Err(self.canary.weight.min(self.canary.least)) }
+    }
+
+    /// When the last change of weights and of what destinations resolve to is `delay` ago; `None` if none is known. An
+    /// observer of the data plane that has seen the present version of every route ends the wait for routes at once.
+    pub(crate) fn still_at(&self, view: &RolloutView, delay: Duration) -> Option<DateTime<Utc>> {
+        let observed = delay == view.config.route_confirmation
+            && self.objects.iter().all(|(route, _)| {
+                matches!(
+                    view.confirmations.get(&route.object),
+                    Some(Fact::Known(version, _)) if *version == route.meta.resource_version.0
+                )
+            });
+        let routed = self
+            .objects
+            .iter()
+            .filter(|_| !observed)
+            .filter_map(|(route, _)| instant_of(&route.meta, labels::ROUTED_AT));
+        let switched = [&self.canary, &self.stable]
+            .into_iter()
+            .filter_map(|to| instant_of(to.meta?, labels::SWITCHED_AT));
+        routed.chain(switched).max().map(|at| at + delay)
+    }
+}
+
+fn resolve<'a>(
+    view: &'a RolloutView,
+    service: Option<&str>,
+    rule: Option<&'a RouteRecord>,
+    subset: Option<Option<String>>,
+) -> Option<Destination<'a>> {
+    let record = service.and_then(|name| view.services.get(name)).and_then(Lookup::present);
+    let endpoints = service.and_then(|name| {
+        static NONE: EndpointCounts = EndpointCounts { ready: BTreeMap::new() };
+        record.map(|_| view.endpoints.get(name).unwrap_or(&NONE))
+    });
+    let empty = |hash, object, meta, endpoints| Destination {
+        weight: 0,
+        least: 0,
+        hash,
+        object,
+        meta,
+        endpoints,
+    };
+    match (rule, subset, record) {
+        (Some(rule), Some(hash), _) => {
+            Some(empty(hash, rule.object.clone(), Some(&rule.meta), endpoints))
+        }
+        (_, _, Some(service)) => Some(empty(
+            service.hash().map(str::to_owned),
+            service.object(),
+            Some(&service.meta),
+            endpoints,
+        )),
+        (_, _, None) => None,
+    }
+}
+
+/// Returns the writes that bring every route object to the canary's share. Weight rises only if every route can be edited.
+pub(crate) fn edits(s: &Situation<'_>, traffic: &Traffic<'_>, canary: u32) -> Vec<Action> {
+    let Some((router, routing)) = router(s.canary) else { return Vec::new() };
+    let ports = ports(s.view);
+    let scope = scope(s.rollout, s.canary, routing, &ports);
+    let split =
+        split(s, traffic, canary, traffic.canary.hash.as_deref(), traffic.stable.hash.as_deref());
+    let routed = router.weigh(&scope, &split, &s.view.routes);
+    if !routed.problems.is_empty() && canary > traffic.canary.weight {
+        return Vec::new();
+    }
+    routed
+        .edits
+        .into_iter()
+        .filter_map(|edit| {
+            let (route, from) =
+                traffic.objects.iter().find(|(route, _)| route.object == edit.object)?;
+            Some(Action::Route {
+                target: Target::of(s.view, edit.object, &route.meta),
+                from: *from,
+                to: canary,
+                operations: edit.operations,
+                annotations: BTreeMap::from([(labels::ROUTED_AT.to_owned(), instant(s.now()))]),
+            })
+        })
+        .collect()
+}
+
+/// Returns the operations that make the rule's subsets select the revisions.
+pub(crate) fn subset_operations(
+    s: &Situation<'_>,
+    traffic: &Traffic<'_>,
+    rule: &RouteRecord,
+    canary: Option<&str>,
+    stable: Option<&str>,
+) -> Option<Vec<Value>> {
+    let (router, routing) = router(s.canary)?;
+    let ports = ports(s.view);
+    let scope = scope(s.rollout, s.canary, routing, &ports);
+    let split = split(s, traffic, traffic.canary.weight, canary, stable);
+    let aimed = router.aim(&scope, &split, &s.view.routes);
+    aimed.edits.into_iter().find(|edit| edit.object == rule.object).map(|edit| edit.operations)
+}
+
+fn split(
+    s: &Situation<'_>,
+    traffic: &Traffic<'_>,
+    weight: u32,
+    canary: Option<&str>,
+    stable: Option<&str>,
+) -> TrafficSplit {
+    let istio = s.canary.traffic_routing.as_ref().and_then(|routing| routing.istio.as_ref());
+    let rule = istio.and_then(|istio| istio.destination_rule.as_ref());
+    let side = |service: &Option<String>, subset: Option<&str>, hash: Option<&str>, weight| {
+        crate::traffic::Destination {
+            service: service.clone().filter(|_| traffic.rule.is_none()),
+            subset: subset.map(str::to_owned),
+            hash: hash.unwrap_or_default().to_owned(),
+            weight,
+        }
+    };
+    let weight = weight.min(100);
+    TrafficSplit {
+        canary: side(&s.canary.canary_service, rule.map(|r| r.canary_subset()), canary, weight),
+        stable: side(
+            &s.canary.stable_service,
+            rule.map(|r| r.stable_subset()),
+            stable,
+            100 - weight,
+        ),
+    }
+}
+
+/// Returns what is wrong with the routing and its objects.
+pub(crate) fn check(view: &RolloutView, canary: &CanaryStrategy) -> Vec<RouteProblem> {
+    let Some((router, routing)) = router(canary) else { return Vec::new() };
+    let ports = ports(view);
+    router.check(&scope(&view.rollout, canary, routing, &ports), &view.routes)
+}
+
+/// Returns every router object that the spec names.
+pub(crate) fn reads(rollout: &RolloutRecord) -> BTreeSet<ObjectRef> {
+    let Some(canary) = rollout.spec.strategy.canary.as_ref() else { return BTreeSet::new() };
+    let Some((router, routing)) = router(canary) else { return BTreeSet::new() };
+    let ports = BTreeMap::new();
+    router.reads(&scope(rollout, canary, routing, &ports))
+}
+
+fn router(canary: &CanaryStrategy) -> Option<(&'static dyn TrafficRouter, &TrafficRouting)> {
+    let routing = canary.traffic_routing.as_deref()?;
+    Some((registry::router(routing)?, routing))
+}
+
+fn scope<'a>(
+    rollout: &'a RolloutRecord,
+    canary: &'a CanaryStrategy,
+    routing: &'a TrafficRouting,
+    ports: &'a BTreeMap<String, Vec<u16>>,
+) -> RouteScope<'a> {
+    RouteScope {
+        namespace: &rollout.meta.namespace,
+        routing,
+        canary_service: canary.canary_service.as_deref(),
+        stable_service: canary.stable_service.as_deref(),
+        ports,
+    }
+}
+
+fn ports(view: &RolloutView) -> BTreeMap<String, Vec<u16>> {
+    view.services
+        .iter()
+        .filter_map(|(name, lookup)| Some((name.clone(), lookup.present()?.ports.clone())))
+        .collect()
+}
+
+/// Writes an instant into an annotation, with milliseconds.
+pub(crate) fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn instant_of(meta: &Meta, key: &str) -> Option<DateTime<Utc>> {
+    let at = DateTime::parse_from_rfc3339(meta.annotations.get(key)?).ok()?;
+    Some(at.with_timezone(&Utc))
+}

@@ -1,0 +1,137 @@
+//! What the canary and stable destinations resolve to (`spec-rollouts` 2.5, 3.6).
+
+use std::collections::BTreeMap;
+
+use sluice_crds::labels;
+
+use super::abort::Abort;
+use super::action::{Action, Role, Target};
+use super::replicas::Threshold;
+use super::routes::{self, Traffic};
+use super::situation::{Set, Situation};
+use super::split::stable_need;
+use crate::view::ServiceRecord;
+
+/// Returns the switches that are due. A destination with weight is switched only onto Pods that can carry that weight.
+pub(crate) fn switches(
+    s: &Situation<'_>,
+    traffic: Option<&Traffic<'_>>,
+    abort: &Abort,
+) -> Vec<Action> {
+    let wanted = [
+        (Role::Stable, s.canary.stable_service.as_deref(), s.stable),
+        (Role::Canary, s.canary.canary_service.as_deref(), canary_set(s, traffic, abort)),
+    ];
+    let mut actions = Vec::new();
+    for (role, name, set) in wanted {
+        let (Some(name), Some(set)) = (name, set) else { continue };
+        let Some(service) = s.view.services.get(name).and_then(|lookup| lookup.present()) else {
+            continue;
+        };
+        let Some(hash) = set.hash() else { continue };
+        if service.hash() == Some(hash) || !may_switch(s, traffic, role, service, set) {
+            continue;
+        }
+        actions.push(select(s, role, service, hash));
+    }
+    actions.extend(traffic.and_then(|traffic| subsets(s, traffic, abort)));
+    actions
+}
+
+/// The ReplicaSet that the canary destination should reach.
+fn canary_set<'a>(
+    s: &Situation<'a>,
+    traffic: Option<&Traffic<'_>>,
+    abort: &Abort,
+) -> Option<Set<'a>> {
+    if !abort.is_on() {
+        return s.current;
+    }
+    match traffic {
+        Some(traffic) if traffic.canary.weight > 0 => None,
+        Some(_) | None => s.stable,
+    }
+}
+
+fn may_switch(
+    s: &Situation<'_>,
+    traffic: Option<&Traffic<'_>>,
+    role: Role,
+    service: &ServiceRecord,
+    to: Set<'_>,
+) -> bool {
+    let available = to.available();
+    let adopted =
+        service.meta.annotations.contains_key(labels::MANAGED_BY) || service.hash().is_some();
+    let enough = if adopted { available >= 1 } else { to.replicas > 0 && available >= to.replicas };
+    enough && traffic.is_none_or(|traffic| weight_allows(s, traffic, role, available))
+}
+
+/// S6: what a destination resolves to changes while it has no weight, or onto Pods that can carry its weight.
+fn weight_allows(s: &Situation<'_>, traffic: &Traffic<'_>, role: Role, available: u32) -> bool {
+    match role {
+        Role::Canary => traffic.canary.weight == 0,
+        Role::Stable => {
+            let weight = traffic.stable.weight;
+            // Before the first promotion nothing else serves: the first Pods take all there is.
+            weight == 0 || available >= stable_need(s, weight).max(Threshold::All.least(1))
+        }
+    }
+}
+
+fn select(s: &Situation<'_>, role: Role, service: &ServiceRecord, hash: &str) -> Action {
+    Action::SelectPods {
+        target: Target::of(s.view, service.object(), &service.meta),
+        role,
+        from: service.hash().map(str::to_owned),
+        to: hash.to_owned(),
+        annotations: switch_annotations(
+            s,
+            service.meta.annotations.contains_key(labels::MANAGED_BY),
+        ),
+    }
+}
+
+fn switch_annotations(s: &Situation<'_>, managed: bool) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::new();
+    annotations.insert(labels::SWITCHED_AT.to_owned(), routes::instant(s.now()));
+    if !managed {
+        annotations.insert(labels::MANAGED_BY.to_owned(), s.rollout.meta.name.clone());
+    }
+    annotations
+}
+
+/// The same for subsets: one write for both.
+fn subsets(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) -> Option<Action> {
+    let rule = traffic.rule?;
+    let hash_of = |set: Option<Set<'_>>| set.and_then(|rs| rs.hash()).map(str::to_owned);
+    let allowed = |role: Role, set: Option<Set<'_>>| {
+        set.is_some_and(|set| {
+            set.available() >= 1 && weight_allows(s, traffic, role, set.available())
+        })
+    };
+    let stable = if allowed(Role::Stable, s.stable) {
+        hash_of(s.stable)
+    } else {
+        traffic.stable.hash.clone()
+    };
+    let canary_set = canary_set(s, Some(traffic), abort);
+    let canary = if allowed(Role::Canary, canary_set) {
+        hash_of(canary_set)
+    } else {
+        traffic.canary.hash.clone()
+    };
+    if canary == traffic.canary.hash && stable == traffic.stable.hash {
+        return None;
+    }
+    let operations =
+        routes::subset_operations(s, traffic, rule, canary.as_deref(), stable.as_deref())?;
+    let managed = rule.meta.annotations.contains_key(labels::MANAGED_BY);
+    Some(Action::SelectSubsets {
+        target: Target::of(s.view, rule.object.clone(), &rule.meta),
+        canary,
+        stable,
+        operations,
+        annotations: switch_annotations(s, managed),
+    })
+}

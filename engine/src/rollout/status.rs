@@ -1,0 +1,409 @@
+//! The one place where a Rollout's status is built.
+
+use sluice_crds::labels;
+use sluice_crds::object::{Change, Write, merge_patch};
+use sluice_crds::rollout::RolloutStatus;
+use sluice_crds::rollout::status::{
+    CanaryStatus, Condition, PauseCondition, RolloutDuration, SluiceStatus, TrafficWeights,
+    WeightDestination,
+};
+
+use super::analysis::Verdicts;
+use super::pause;
+use super::problems::Problem;
+use super::routes::Traffic;
+use super::situation::{Set, Situation};
+use super::steps::Transition;
+use crate::plan::{Notice, Severity, Wake, WakeReason};
+use crate::view::RolloutView;
+
+pub(crate) mod conditions;
+mod phase;
+
+/// Everything that the status is made from, besides the situation.
+pub(crate) struct Inputs<'a> {
+    pub(crate) traffic: Option<&'a Traffic<'a>>,
+    pub(crate) verdicts: &'a Verdicts,
+    pub(crate) transition: &'a Transition,
+    /// The canary's share after this decision's plan, if the plan sets it.
+    pub(crate) routed: Option<u32>,
+}
+
+/// Builds the next status, and the notices that its transition gives rise to.
+pub(crate) fn next(s: &Situation<'_>, inputs: &Inputs<'_>) -> (RolloutStatus, Vec<Notice>) {
+    let mut status = s.status().clone();
+    let mut notices = Vec::new();
+    status.observed_generation = Some(s.rollout.meta.generation.to_string());
+    apply(s, inputs.transition, &mut status, &mut notices);
+    runs(inputs, &mut status);
+    counts(s, &mut status);
+    weights(s, inputs, &mut status);
+    // The revision that counts as stable may be another one after this transition.
+    conditions::update(s, inputs.transition, &mut status);
+    let (name, message) = phase::of(s, &status);
+    if status.phase.as_deref() != Some(name) {
+        status.phase = Some(name.to_owned());
+    }
+    status.message = (!message.is_empty()).then_some(message);
+    (status, notices)
+}
+
+fn apply(
+    s: &Situation<'_>,
+    transition: &Transition,
+    status: &mut RolloutStatus,
+    notices: &mut Vec<Notice>,
+) {
+    let len = i32::try_from(s.steps.len()).unwrap_or(i32::MAX);
+    match transition {
+        Transition::Stay => {}
+        Transition::Reset => reset(s, status, notices),
+        Transition::DropAbort => {
+            status.abort = None;
+            status.aborted_at = None;
+            status.promote_full = None;
+            forget_pauses(status);
+        }
+        Transition::Abort(cause) => {
+            status.abort = Some(true);
+            status.aborted_at = Some(s.now().into());
+            status.current_step_index = (len > 0).then_some(0);
+            forget_pauses(status);
+            let message = super::abort::message(s, cause);
+            sluice(status).abort_cause = Some(message.clone());
+            finish(s, status, "Aborted");
+            notices.push(notice(Severity::Warning, "RolloutAborted", message));
+        }
+        Transition::Retry => {
+            status.abort = None;
+            status.aborted_at = None;
+            status.current_step_index = (len > 0).then_some(0);
+            let attempt = s.sluice().attempt.unwrap_or(1) + 1;
+            let own = sluice(status);
+            own.attempt = Some(attempt);
+            own.abort_cause = None;
+            forget_runs(status);
+            start(s, status);
+        }
+        Transition::Promote => promote(s, status, notices),
+        Transition::Advance => advance(s, status, notices),
+        Transition::Pause(reason) => {
+            add_pause(s, status, reason);
+            notices.push(notice(
+                Severity::Normal,
+                "RolloutPaused",
+                format!("Rollout is paused ({reason})"),
+            ));
+        }
+        Transition::Resume => {
+            status.controller_pause = None;
+            notices.push(notice(
+                Severity::Normal,
+                "RolloutResumed",
+                "Rollout is resumed".to_owned(),
+            ));
+        }
+        Transition::DropPause => forget_pauses(status),
+    }
+}
+
+fn reset(s: &Situation<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
+    let len = i32::try_from(s.steps.len()).unwrap_or(i32::MAX);
+    let skip =
+        s.is_promoted() || (s.is_fast_rollback() && s.current.is_some_and(|rs| rs.replicas > 0));
+    let new_revision = status.current_pod_hash.as_deref() != Some(s.hash.as_str());
+    let edits_of_finished = s.is_promoted() && !new_revision;
+    status.current_pod_hash = Some(s.hash.clone());
+    status.current_step_hash = Some(s.step_hash.clone());
+    status.current_step_index = (len > 0).then_some(if skip { len } else { 0 });
+    status.abort = None;
+    status.aborted_at = None;
+    status.promote_full = None;
+    status.restarted_at = s.rollout.spec.restart_at;
+    forget_pauses(status);
+    forget_runs(status);
+    let own = sluice(status);
+    own.abort_cause = None;
+    if !edits_of_finished {
+        own.attempt = Some(1);
+        start(s, status);
+    }
+    if skip && len > 0 {
+        notices.push(notice(
+            Severity::Normal,
+            "SkipSteps",
+            "Rollback: all steps are skipped".to_owned(),
+        ));
+    } else if new_revision {
+        notices.push(notice(
+            Severity::Normal,
+            "RolloutUpdated",
+            format!("Rollout updated to revision {}", s.revision()),
+        ));
+    }
+}
+
+fn promote(s: &Situation<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
+    let len = i32::try_from(s.steps.len()).unwrap_or(i32::MAX);
+    let full = s.is_promote_full();
+    if !s.is_first() && !s.skips_steps() && s.step().is_some() {
+        notices.push(step_completed(s));
+    }
+    let rolled_back = match (s.current, s.stable) {
+        (Some(current), Some(stable)) => {
+            current.meta.creation_timestamp < stable.meta.creation_timestamp
+        }
+        _ => false,
+    };
+    status.current_step_index = (len > 0).then_some(len);
+    status.stable_rs = Some(s.hash.clone());
+    status.promote_full = None;
+    status.abort = None;
+    status.aborted_at = None;
+    forget_pauses(status);
+    let stable_seq = s.sluice().stable_seq.unwrap_or(0) + 1;
+    sluice(status).stable_seq = Some(stable_seq);
+    let completion = match (rolled_back, full || s.is_fast_rollback()) {
+        (true, true) => "FastRolledBack",
+        (true, false) => "RolledBack",
+        (false, true) => "FastPromoted",
+        (false, false) => "Promoted",
+    };
+    finish(s, status, completion);
+    notices.push(notice(
+        Severity::Normal,
+        "RolloutCompleted",
+        format!(
+            "Rollout completed update to revision {} ({}): {}",
+            s.revision(),
+            s.hash,
+            completion
+        ),
+    ));
+}
+
+fn advance(s: &Situation<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
+    let next = s.index() + 1;
+    status.current_step_index = i32::try_from(next).ok();
+    forget_pauses(status);
+    if let Some(canary) = &mut status.canary {
+        canary.current_step_analysis_run_status = None;
+    }
+    notices.push(step_completed(s));
+    // The start of a pause rides in the status that leads to it.
+    let pauses = s.steps.get(next).is_some_and(|step| step.pause.is_some());
+    if pauses {
+        add_pause(s, status, pause::STEP);
+        notices.push(notice(
+            Severity::Normal,
+            "RolloutPaused",
+            format!("Rollout is paused ({})", pause::STEP),
+        ));
+    }
+}
+
+fn step_completed(s: &Situation<'_>) -> Notice {
+    let words = s.step().map_or("", super::steps::words);
+    let message = format!("Rollout step {}/{} completed ({words})", s.index() + 1, s.steps.len());
+    notice(Severity::Normal, "RolloutStepCompleted", message)
+}
+
+fn add_pause(s: &Situation<'_>, status: &mut RolloutStatus, reason: &str) {
+    let mut pauses = status.pause_conditions.take().unwrap_or_default();
+    pauses.push(PauseCondition { reason: reason.to_owned(), start_time: s.now().into() });
+    status.pause_conditions = Some(pauses);
+    status.controller_pause = Some(true);
+}
+
+fn forget_pauses(status: &mut RolloutStatus) {
+    status.pause_conditions = None;
+    status.controller_pause = None;
+}
+
+fn forget_runs(status: &mut RolloutStatus) {
+    if let Some(canary) = &mut status.canary {
+        canary.current_step_analysis_run_status = None;
+        canary.current_background_analysis_run_status = None;
+    }
+}
+
+fn sluice(status: &mut RolloutStatus) -> &mut SluiceStatus {
+    status.sluice.get_or_insert_with(Default::default)
+}
+
+fn start(s: &Situation<'_>, status: &mut RolloutStatus) {
+    status.duration = Some(RolloutDuration {
+        rollout_started_at: Some(s.now().into()),
+        ..RolloutDuration::default()
+    });
+}
+
+fn finish(s: &Situation<'_>, status: &mut RolloutStatus, completion: &str) {
+    let duration = status.duration.get_or_insert_with(Default::default);
+    if duration.finished_at.is_none() {
+        duration.finished_at = Some(s.now().into());
+        duration.completion_status = Some(completion.to_owned());
+    }
+}
+
+fn runs(inputs: &Inputs<'_>, status: &mut RolloutStatus) {
+    let leaves_step = matches!(
+        inputs.transition,
+        Transition::Advance | Transition::Reset | Transition::Retry | Transition::Promote
+    );
+    let resets = matches!(inputs.transition, Transition::Reset | Transition::Retry);
+    let step = inputs.verdicts.step_ref().filter(|_| !leaves_step);
+    let background = inputs.verdicts.background_ref().filter(|_| !resets);
+    if status.canary.is_none() && step.is_none() && background.is_none() {
+        return;
+    }
+    let canary = status.canary.get_or_insert_with(CanaryStatus::default);
+    canary.current_step_analysis_run_status = step;
+    canary.current_background_analysis_run_status = background;
+}
+
+fn counts(s: &Situation<'_>, status: &mut RolloutStatus) {
+    let number = |count: u32| Some(i32::try_from(count).unwrap_or(i32::MAX));
+    let sum = |of: fn(Set<'_>) -> u32| number(s.owned().map(of).sum());
+    status.replicas = sum(|rs| rs.existing);
+    status.ready_replicas = sum(|rs| rs.ready);
+    status.available_replicas = sum(|rs| rs.reported_available);
+    status.hpa_replicas = status.replicas;
+    status.updated_replicas = number(s.current.map_or(0, |rs| rs.existing));
+    status.selector = Some(selector_text(s));
+}
+
+fn selector_text(s: &Situation<'_>) -> String {
+    let Some(selector) = &s.rollout.spec.selector else { return String::new() };
+    let matched =
+        selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}"));
+    let expressions = selector.match_expressions.iter().flatten().map(|requirement| {
+        let key = &requirement.key;
+        let values = requirement.values.clone().unwrap_or_default().join(",");
+        match requirement.operator.as_str() {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.clone(),
+        }
+    });
+    matched.chain(expressions).collect::<Vec<_>>().join(",")
+}
+
+/// Records the weights: those of this decision's plan, else what the routes show.
+fn weights(s: &Situation<'_>, inputs: &Inputs<'_>, status: &mut RolloutStatus) {
+    let Some(traffic) = inputs.traffic else { return };
+    let canary = inputs.routed.unwrap_or(traffic.canary.weight).min(100);
+    let number = |weight: u32| i32::try_from(weight).unwrap_or(100);
+    let destination =
+        |weight: u32, service: &Option<String>, hash: &Option<String>| WeightDestination {
+            weight: number(weight),
+            service_name: service.clone(),
+            pod_template_hash: hash.clone(),
+        };
+    let old = status.canary.as_ref().and_then(|c| c.weights.as_ref());
+    let next = TrafficWeights {
+        canary: destination(canary, &s.canary.canary_service, &traffic.canary.hash),
+        stable: destination(100 - canary, &s.canary.stable_service, &traffic.stable.hash),
+        additional: None,
+        verified: None,
+    };
+    if old != Some(&next) {
+        status.canary.get_or_insert_with(CanaryStatus::default).weights = Some(next);
+    }
+}
+
+/// Returns the status of a Rollout that cannot be acted on: everything stays, and the condition `InvalidSpec` says why.
+pub(crate) fn invalid(view: &RolloutView, found: &[Problem]) -> (RolloutStatus, Vec<Notice>) {
+    let mut status = view.rollout.status.clone();
+    status.observed_generation = Some(view.rollout.meta.generation.to_string());
+    let details: Vec<String> =
+        found.iter().map(|problem| format!("{}: {}", problem.at, problem.message)).collect();
+    let message =
+        format!("The Rollout \"{}\" is invalid: {}", view.rollout.meta.name, details.join("; "));
+    let known = conditions::find(&status, "InvalidSpec").is_some_and(|c| c.message == message);
+    conditions::set(&mut status, view.now.into(), "InvalidSpec", "True", "InvalidSpec", &message);
+    if let Some((name, text)) = phase::by_conditions(&status) {
+        status.phase = Some(name.to_owned());
+        status.message = Some(text);
+    }
+    let notices =
+        if known { Vec::new() } else { vec![notice(Severity::Warning, "InvalidSpec", message)] };
+    (status, notices)
+}
+
+fn notice(severity: Severity, reason: &'static str, message: String) -> Notice {
+    Notice { severity, reason, message }
+}
+
+/// How long a change of mere counts may wait for company.
+const COMPANY_SECONDS: i64 = 5;
+
+/// Returns the write that brings the status to `next`, or nothing if they are equal.
+///
+/// A change of counts, weights and messages alone waits for a decision to ride with, for at most five seconds after the
+/// last recorded progress: a canary of many Pods must not cost a write for each of them. The wake says when it is due.
+pub(crate) fn write(
+    view: &RolloutView,
+    next: &RolloutStatus,
+    wake: &mut Option<Wake>,
+) -> Option<Write> {
+    let old = serde_json::to_value(&view.rollout.status).ok()?;
+    let new = serde_json::to_value(next).ok()?;
+    let body = merge_patch(&old, &new)?;
+    if is_mere_count(&view.rollout.status, next) {
+        let since = view
+            .rollout
+            .status
+            .conditions
+            .iter()
+            .flatten()
+            .filter_map(|c| c.last_update_time)
+            .max();
+        let due = since.map(|at| at.at() + chrono::Duration::seconds(COMPANY_SECONDS));
+        if let Some(due) = due.filter(|due| view.now < *due) {
+            let wait = Wake { at: due, reason: WakeReason::MinReady };
+            *wake = Wake::earliest(wake.take(), Some(wait));
+            return None;
+        }
+    }
+    Some(Write {
+        object: view.object(),
+        preconditions: view.epoch.preconditions(&view.rollout.meta),
+        manager: labels::MANAGER_STATUS.into(),
+        change: Change::Status { body },
+    })
+}
+
+/// Whether nothing differs that a later decision or a person acts on.
+fn is_mere_count(old: &RolloutStatus, new: &RolloutStatus) -> bool {
+    let decisive = |status: &RolloutStatus| {
+        let mut status = status.clone();
+        status.replicas = None;
+        status.updated_replicas = None;
+        status.ready_replicas = None;
+        status.available_replicas = None;
+        status.hpa_replicas = None;
+        status.message = None;
+        if let Some(canary) = &mut status.canary {
+            canary.weights = None;
+            if *canary == CanaryStatus::default() {
+                status.canary = None;
+            }
+        }
+        for condition in status.conditions.iter_mut().flatten() {
+            condition.last_update_time = None;
+            let resumed = ["RolloutResumed", "RolloutRetry"].contains(&condition.reason.as_str());
+            if condition.kind == "Progressing" && (condition.status == "True" || resumed) {
+                *condition = Condition { kind: condition.kind.clone(), ..Condition::default() };
+            }
+        }
+        status
+    };
+    old.phase == new.phase && decisive(old) == decisive(new)
+}
+
+/// Returns whether the change of status is one that later decisions act on, so that the Rollout must be fenced.
+pub(crate) fn is_decisive(transition: &Transition) -> bool {
+    *transition != Transition::Stay
+}

@@ -1,0 +1,47 @@
+//! Phase and message (`spec-rollouts` 8.1): the first test that matches.
+
+use sluice_crds::rollout::RolloutStatus;
+
+use crate::rollout::situation::Situation;
+
+/// Returns phase and message of a Rollout with this status.
+pub(super) fn of(s: &Situation<'_>, status: &RolloutStatus) -> (&'static str, String) {
+    if let Some(found) = by_conditions(status) {
+        return found;
+    }
+    if s.is_paused_by_user() {
+        return ("Paused", "manually paused".to_owned());
+    }
+    if let Some(pause) = status.pause_conditions.iter().flatten().next() {
+        return ("Paused", pause.reason.clone());
+    }
+    let wanted = i64::from(s.n);
+    let count = |value: Option<i32>| i64::from(value.unwrap_or(0));
+    let updated = count(status.updated_replicas);
+    if updated < wanted {
+        return ("Progressing", "more replicas need to be updated".to_owned());
+    }
+    if count(status.available_replicas) < updated {
+        return ("Progressing", "updated replicas are still becoming available".to_owned());
+    }
+    if !s.is_routed() && count(status.replicas) > updated {
+        return ("Progressing", "old replicas are pending termination".to_owned());
+    }
+    if status.stable_rs.is_none() || status.stable_rs != status.current_pod_hash {
+        return ("Progressing", "waiting for all steps to complete".to_owned());
+    }
+    ("Healthy", String::new())
+}
+
+/// The tests that conditions decide, also for a spec that cannot be acted on.
+pub(crate) fn by_conditions(status: &RolloutStatus) -> Option<(&'static str, String)> {
+    for condition in status.conditions.iter().flatten() {
+        if condition.kind == "InvalidSpec" {
+            return Some(("Degraded", format!("InvalidSpec: {}", condition.message)));
+        }
+        if condition.reason == "RolloutAborted" || condition.reason == "ProgressDeadlineExceeded" {
+            return Some(("Degraded", format!("{}: {}", condition.reason, condition.message)));
+        }
+    }
+    None
+}

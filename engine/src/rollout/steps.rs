@@ -1,0 +1,260 @@
+//! What moves a Rollout on: at most one transition in a decision, written to the status and acted on in the next one
+//! (`spec-rollouts` 3.2, 3.3).
+
+use sluice_crds::rollout::CanaryStep;
+
+use super::abort::Abort;
+use super::analysis::Verdicts;
+use super::pause::{self, PauseState};
+use super::replicas::{explicit_scale, routed_size, weight_at};
+use super::routes::Traffic;
+use super::situation::Situation;
+use crate::plan::{Wake, WakeReason};
+use crate::report::Report;
+
+/// A change of the status that later decisions act on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Transition {
+    /// None.
+    Stay,
+    /// A new template, or new steps: start anew.
+    Reset,
+    /// An abort was asked for where there is nothing to take back.
+    DropAbort,
+    /// An abort is recorded, with its cause.
+    Abort(String),
+    /// The user cleared an abort.
+    Retry,
+    /// The current revision becomes the stable one.
+    Promote,
+    /// The current step is complete.
+    Advance,
+    /// A pause starts, for the reason.
+    Pause(&'static str),
+    /// The user ended an inconclusive pause and a new run starts.
+    Resume,
+    /// A pause of a step that is not the current one any more is taken off.
+    DropPause,
+}
+
+/// Decides the transition. What it waits for goes to the report.
+pub(crate) fn transition(
+    s: &Situation<'_>,
+    traffic: Option<&Traffic<'_>>,
+    verdicts: &Verdicts,
+    abort: &Abort,
+    report: &mut Report,
+    wake: &mut Option<Wake>,
+) -> Transition {
+    if s.is_changed() {
+        // The hash of a ReplicaSet is what its label says; it is recorded once the ReplicaSet is there.
+        return if s.current.is_some() { Transition::Reset } else { Transition::Stay };
+    }
+    if s.is_promoted() {
+        let asked = s.status().abort == Some(true) || s.status().promote_full == Some(true);
+        return if asked { Transition::DropAbort } else { drop_stale_pause(s) };
+    }
+    if abort.is_on() {
+        return match &abort.cause {
+            Some(cause) => Transition::Abort(cause.clone()),
+            None => Transition::Stay,
+        };
+    }
+    if s.status().aborted_at.is_some() {
+        return Transition::Retry;
+    }
+    if verdicts.resumed {
+        return Transition::Resume;
+    }
+    if verdicts.inconclusive && !s.has_pause(pause::INCONCLUSIVE) && !s.skips_steps() {
+        return Transition::Pause(pause::INCONCLUSIVE);
+    }
+    if s.is_paused_by_user() {
+        report.waits_for_person("spec.paused is true", "`kubectl sluice promote` resumes");
+        return Transition::Stay;
+    }
+    if s.has_pause(pause::INCONCLUSIVE) && !s.skips_steps() {
+        report.waits_for_person(
+            "an inconclusive analysis",
+            "`kubectl sluice promote` goes on with a new run, `kubectl sluice abort` takes the update back",
+        );
+        return Transition::Stay;
+    }
+    if s.is_first() || s.skips_steps() || s.step().is_none() {
+        return match may_promote(s, traffic) {
+            Ok(()) => Transition::Promote,
+            Err(what) => {
+                report.waits(what, None);
+                drop_stale_pause(s)
+            }
+        };
+    }
+    match s.step() {
+        Some(step) => proceed(s, step, traffic, verdicts, report, wake),
+        None => Transition::Stay,
+    }
+}
+
+fn drop_stale_pause(s: &Situation<'_>) -> Transition {
+    let pausing = s.step().is_some_and(|step| pause::length(step).is_some());
+    if s.has_pause(pause::STEP) && (!pausing || s.skips_steps() || s.is_promoted()) {
+        Transition::DropPause
+    } else {
+        Transition::Stay
+    }
+}
+
+fn proceed(
+    s: &Situation<'_>,
+    step: &CanaryStep,
+    traffic: Option<&Traffic<'_>>,
+    verdicts: &Verdicts,
+    report: &mut Report,
+    wake: &mut Option<Wake>,
+) -> Transition {
+    if step.pause.is_none()
+        && let Err(what) = work_is_done(s, step, traffic, verdicts)
+    {
+        report.waits(what, None);
+        return drop_stale_pause(s);
+    }
+    // The last step and the promotion share one status.
+    let done = || {
+        let last = s.index() + 1 == s.steps.len();
+        if last && may_promote(s, traffic).is_ok() {
+            Transition::Promote
+        } else {
+            Transition::Advance
+        }
+    };
+    let Some(length) = pause::length(step) else {
+        return done();
+    };
+    match pause::state(s, length) {
+        PauseState::NotStarted => Transition::Pause(pause::STEP),
+        PauseState::Over => done(),
+        PauseState::Until(at) => {
+            report.waits(format!("step {} pauses", s.index()), Some(at));
+            *wake = Wake::earliest(wake.take(), Some(Wake { at, reason: WakeReason::PauseEnds }));
+            Transition::Stay
+        }
+        PauseState::UntilPromoted => {
+            report.waits_for_person(
+                format!("step {} pauses without end", s.index()),
+                "`kubectl sluice promote` goes on",
+            );
+            Transition::Stay
+        }
+    }
+}
+
+/// Whether the work of a step is done; else what it waits for.
+fn work_is_done(
+    s: &Situation<'_>,
+    step: &CanaryStep,
+    traffic: Option<&Traffic<'_>>,
+    verdicts: &Verdicts,
+) -> Result<(), String> {
+    if step.analysis.is_some() {
+        return if verdicts.step_succeeded {
+            Ok(())
+        } else {
+            Err(format!("the analysis of step {}", s.index()))
+        };
+    }
+    if step.set_weight.is_none() && step.set_canary_scale.is_none() {
+        return Ok(());
+    }
+    sizes_are_right(s)?;
+    if step.set_weight.is_none() {
+        return Ok(());
+    }
+    let weight = weight_at(s.steps, s.index());
+    match traffic {
+        Some(traffic) if s.n > 0 => traffic.is_at(weight, &s.hash).map_err(|live| {
+            format!("weight {weight} of the canary on every managed route; it is {live}")
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Argo's `AtDesiredReplicaCounts`.
+fn sizes_are_right(s: &Situation<'_>) -> Result<(), String> {
+    let index = s.index();
+    let Some(current) = s.current else {
+        return Err("the ReplicaSet of the new revision".to_owned());
+    };
+    let weight = weight_at(s.steps, index);
+    let (wanted, wanted_stable) = match (s.is_routed(), s.stable) {
+        (true, _) => {
+            let explicit = explicit_scale(s.canary, s.steps, index, s.n);
+            (explicit.unwrap_or_else(|| routed_size(s.canary, s.n, weight)), s.n)
+        }
+        (false, Some(_)) => {
+            let surge = super::replicas::Bounds::of(s.canary, s.n).surge;
+            super::replicas::basic_target(s.n, weight, surge)
+        }
+        (false, None) => (s.n, 0),
+    };
+    let least = s.threshold().least(wanted);
+    if current.replicas < wanted || current.available() < least {
+        return Err(format!(
+            "{least} available Pods of {}; there are {}",
+            current.object(),
+            current.available()
+        ));
+    }
+    if let Some(stable) = s.stable
+        && (stable.replicas != wanted_stable || stable.existing != wanted_stable)
+    {
+        return Err(format!(
+            "{wanted_stable} Pods of {}; there are {}",
+            stable.object(),
+            stable.existing
+        ));
+    }
+    let old: u32 = s.older.iter().map(|rs| rs.available()).sum();
+    if !s.is_routed() && old > 0 {
+        return Err(format!("{old} Pods of older revisions to end"));
+    }
+    Ok(())
+}
+
+/// Whether the current revision may become the stable one; else what it waits for (S9).
+pub(crate) fn may_promote(s: &Situation<'_>, traffic: Option<&Traffic<'_>>) -> Result<(), String> {
+    let Some(current) = s.current else {
+        return Err("the ReplicaSet of the new revision".to_owned());
+    };
+    if s.is_first() {
+        return Ok(());
+    }
+    let least = s.threshold().least(s.n);
+    if current.available() < least {
+        return Err(format!(
+            "{least} available Pods of {}; there are {}",
+            current.object(),
+            current.available()
+        ));
+    }
+    match traffic {
+        Some(traffic) if s.n > 0 => traffic.is_at(100, &s.hash).map_err(|live| {
+            format!("all traffic on the canary before it is promoted; its weight is {live}")
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Returns the step in a word or two, for messages.
+pub(crate) fn words(step: &CanaryStep) -> &'static str {
+    if step.set_weight.is_some() {
+        "setWeight"
+    } else if step.pause.is_some() {
+        "pause"
+    } else if step.set_canary_scale.is_some() {
+        "setCanaryScale"
+    } else if step.analysis.is_some() {
+        "analysis"
+    } else {
+        "step"
+    }
+}
