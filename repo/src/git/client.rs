@@ -66,6 +66,8 @@ impl GixGit {
         };
         let guard =
             tokio::time::timeout_at(deadline, gate.lock_owned()).await.map_err(|_| timeout())?;
+        // What lies here from before is no transfer; the store starts over when it is next fetched into.
+        let before = store::size(&directory);
         let interrupt = InterruptOnDrop(Arc::new(AtomicBool::new(false)));
         let flag = Arc::clone(&interrupt.0);
         let mut task = tokio::task::spawn_blocking(move || {
@@ -80,12 +82,8 @@ impl GixGit {
                 }
                 () = tokio::time::sleep_until(deadline) => return Err(timeout()),
                 _ = watch.tick() => {
-                    let size = store::size(&directory);
-                    if size > limits.store_bytes {
-                        let observed =
-                            format!("{size} bytes received, at most {} are kept", limits.store_bytes);
-                        return Err(RepoError::new(RepoErrorKind::TooBig, object, observed)
-                            .hint("split the repository, or raise the limit"));
+                    if store::size(&directory) > limits.store_bytes.max(before) {
+                        return Err(store::too_large(&object, &limits));
                     }
                 }
             }

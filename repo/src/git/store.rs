@@ -113,7 +113,7 @@ impl<'r> Store<'r> {
     }
 
     fn is_empty(&self) -> Result<bool, RepoError> {
-        let specs = ["refs/*:refs/all/*".to_owned()];
+        let specs = ["heads", "tags"].map(|kind| format!("refs/{kind}/*:refs/all/{kind}/*"));
         let refs = self.talk(&specs, |connection, options| {
             Ok(connection.ref_map(gix::progress::Discard, options)?.0.remote_refs)
         })?;
@@ -175,6 +175,10 @@ impl<'r> Store<'r> {
                 format!("the server has no commit `{commit}`"),
             )
             .hint("the history may have been rewritten; check `targetRevision`")),
+            Ok(()) if size(&self.remote.directory) > self.remote.limits.store_bytes => {
+                put_away(&self.remote.directory);
+                Err(too_large(&self.remote.object, &self.remote.limits))
+            }
             other => other,
         }
     }
@@ -278,11 +282,12 @@ impl<'r> Store<'r> {
             |kind, hint: &str| RepoError::new(kind, &self.remote.object, text.clone()).hint(hint);
         if asked_for_credentials || error.is_unauthenticated() || status("status 403") {
             let observed = match &self.remote.credentials {
+                Some(_) if status("clear text") => "credentials are never sent over plain http",
                 Some(_) => "the server refuses the credentials",
                 None => "the server wants credentials and there are none for this URL",
             };
             return RepoError::new(RepoErrorKind::AuthRequired, &self.remote.object, observed)
-                .hint("add a repository Secret with `url`, `username` and `password`; hosts also answer so if the URL is wrong");
+                .hint("add a repository Secret with `url`, `username` and `password`; use https; hosts also answer so if the URL is wrong");
         }
         if status("status 404") || status("status 410") {
             return make(RepoErrorKind::RepositoryNotFound, "check `repoURL`");
@@ -348,6 +353,13 @@ fn put_away(directory: &Path) {
 fn corrupt(object: &str, error: &dyn std::fmt::Display) -> RepoError {
     RepoError::new(RepoErrorKind::Corrupt, object, excerpt(&error.to_string()))
         .hint("the local copy is fetched anew with the next attempt")
+}
+
+/// The repository does not fit its budget.
+pub(super) fn too_large(object: &str, limits: &Limits) -> RepoError {
+    let observed = format!("more than {} bytes were received", limits.store_bytes);
+    RepoError::new(RepoErrorKind::TooBig, object, observed)
+        .hint("split the repository, or raise the limit")
 }
 
 /// Returns how many bytes the packs of a store take; unreadable parts count as nothing.

@@ -77,7 +77,7 @@ async fn links_are_followed_inside_of_the_repository_only() {
     ];
     check(&inside, "path: app", &["shared"]).await;
     check(&inside, "path: current", &["shared"]).await;
-    for target in ["/etc/passwd", "../../etc/passwd", "a/../../../x", "..\\..\\x"] {
+    for target in ["/etc/passwd", "../../etc/passwd", "../../../x", "..\\..\\x"] {
         let files = [("app/evil.yaml", Link(target))];
         refused(&files, "path: app", RepoErrorKind::Unsafe, "leads out of the repository").await;
     }

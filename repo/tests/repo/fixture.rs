@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 
 /// What a path of a commit holds.
@@ -110,16 +111,37 @@ pub(crate) fn git(directory: &Path, arguments: &[&str], input: &[u8]) -> String 
 }
 
 /// A git server on loopback that counts requests. The first part of the path says how it behaves: `git` serves, `auth` wants
-/// the user `u` with the password `p`, `deny`, `missing` and `boom` answer 401, 404, 503, `page` answers no git, `hang` never
+/// the user `u` with the password `p`, `bad`, `deny`, `missing` and `boom` answer 401, 401, 404, 503, `page` answers no git, `hang` never
 /// answers.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) requests: Arc<Mutex<BTreeMap<String, usize>>>,
+    /// Certificate to trust, of a server that speaks TLS.
+    pub(crate) ca_pem: Option<Vec<u8>>,
     stop: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
     pub(crate) async fn start(root: &Path) -> Self {
+        Self::start_with(root, None).await
+    }
+
+    /// Starts a server with a certificate of its own.
+    pub(crate) async fn start_tls(root: &Path) -> Self {
+        super::install_provider();
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let mut server = Self::start_with(root, Some(acceptor)).await;
+        server.ca_pem = Some(made.cert.pem().into_bytes());
+        server
+    }
+
+    async fn start_with(root: &Path, tls: Option<tokio_rustls::TlsAcceptor>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
@@ -132,17 +154,27 @@ impl Server {
                     let (root, counted) = (root.clone(), Arc::clone(&counted));
                     async move { Ok::<_, std::io::Error>(answer(&root, &counted, request).await) }
                 });
-                let io = hyper_util::rt::TokioIo::new(stream);
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new().serve_connection(io, service),
-                );
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    let http = hyper::server::conn::http1::Builder::new();
+                    match tls {
+                        None => http.serve_connection(TokioIo::new(stream), service).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => {
+                                http.serve_connection(TokioIo::new(stream), service).await
+                            }
+                            Err(_) => Ok(()),
+                        },
+                    }
+                });
             }
         });
-        Server { address, requests, stop }
+        Server { address, requests, ca_pem: None, stop }
     }
 
     pub(crate) fn url(&self, behaviour: &str) -> String {
-        format!("http://{}/{behaviour}/r.git", self.address)
+        let scheme = if self.ca_pem.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/{behaviour}/r.git", self.address)
     }
 
     /// Fetches (not polls) since the start.
@@ -174,7 +206,7 @@ async fn answer(
     match behaviour {
         "git" => {}
         "auth" if authorized == Some(b"Basic dTpw") => {}
-        "auth" | "deny" => {
+        "auth" | "bad" | "deny" => {
             let mut response = plain(401, "who are you");
             let realm = hyper::header::HeaderValue::from_static("Basic realm=\"x\"");
             response.headers_mut().insert("www-authenticate", realm);

@@ -22,16 +22,25 @@ fn limits() -> Limits {
     }
 }
 
-fn repo(cache: &Path, limits: Limits, deps: &RenderDeps) -> Repo {
+fn install_provider() {
     // Another test may have been first; the provider is the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn repo(cache: &Path, limits: Limits, deps: &RenderDeps) -> Repo {
+    repo_trusting(cache, limits, deps, None)
+}
+
+fn repo_trusting(cache: &Path, limits: Limits, deps: &RenderDeps, ca_pem: Option<Vec<u8>>) -> Repo {
+    install_provider();
     let mut config = GitConfig::new(cache.to_owned());
     config.allow_file_urls = true;
     config.limits = limits.clone();
+    config.ca_pem = ca_pem;
     config.credentials = Some(Arc::new(|url| {
-        url.contains("/auth/").then(|| sluice_repo::Credentials {
+        (url.contains("/auth/") || url.contains("/bad/")).then(|| sluice_repo::Credentials {
             username: "u".to_owned(),
-            password: if url.ends_with("?bad") { "wrong" } else { "p" }.to_owned(),
+            password: if url.contains("/bad/") { "wrong" } else { "p" }.to_owned(),
         })
     }));
     Repo::new(Arc::new(GixGit::new(config)), deps, limits)

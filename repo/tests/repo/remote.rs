@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use sluice_repo::{Limits, RenderDeps, RepoErrorKind};
 
 use super::fixture::{Bare, Content::File, Server};
-use super::{config_map, limits, names, rendered, repo, source};
+use super::{config_map, limits, names, rendered, repo, repo_trusting, source};
 
 async fn refused(url: &str, fields: &str, kind: RepoErrorKind, wanted: &str) {
     let cache = tempfile::tempdir().unwrap();
@@ -141,15 +141,21 @@ async fn a_server_that_refuses_or_fails_is_told_apart() {
 }
 
 #[tokio::test]
-async fn credentials_open_a_private_repository() {
+async fn credentials_open_a_private_repository_over_tls_only() {
     let (bare, cache) = (Bare::new(), tempfile::tempdir().unwrap());
     bare.commit("main", None, &[("a.yaml", File(&config_map("private")))]);
-    let server = Server::start(bare.root.path()).await;
-    let repo = repo(cache.path(), limits(), &RenderDeps::default());
+    let server = Server::start_tls(bare.root.path()).await;
+    let deps = RenderDeps::default();
+    let repo = repo_trusting(cache.path(), limits(), &deps, server.ca_pem.clone());
     let manifests = rendered(&repo, &source(&server.url("auth"), "path: .")).await.unwrap();
     assert_eq!(names(&manifests), ["private"]);
-    let wrong = format!("{}?bad", server.url("auth"));
-    refused(&wrong, "path: .", RepoErrorKind::AuthRequired, "refuses the credentials").await;
+    let error = rendered(&repo, &source(&server.url("bad"), "path: .")).await.unwrap_err();
+    assert_eq!(error.observed, "the server refuses the credentials");
+    let untrusted = server.url("git");
+    refused(&untrusted, "path: .", RepoErrorKind::Unreachable, "certificate").await;
+    let plain = Server::start(bare.root.path()).await;
+    let wanted = "credentials are never sent over plain http";
+    refused(&plain.url("auth"), "path: .", RepoErrorKind::AuthRequired, wanted).await;
 }
 
 #[tokio::test]
@@ -168,25 +174,26 @@ async fn a_server_that_never_answers_costs_the_time_budget_and_no_more() {
 #[tokio::test]
 async fn a_repository_larger_than_its_budget_is_refused() {
     let (bare, cache) = (Bare::new(), tempfile::tempdir().unwrap());
-    let noise: String = (0..400_000u64)
-        .map(|n| char::from(b'a' + (n.wrapping_mul(6_364_136_223_846_793_005) >> 59) as u8 % 26))
-        .collect();
-    bare.commit("main", None, &[("a.yaml", File(&config_map("one"))), ("big", File(&noise))]);
-    let repo =
-        repo(cache.path(), Limits { store_bytes: 10_000, ..limits() }, &RenderDeps::default());
+    let mut state = 1u64;
+    let noise: String = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'a' + (state % 26) as u8)
+    })
+    .take(100_000)
+    .collect();
+    let first =
+        bare.commit("main", None, &[("a.yaml", File(&config_map("one"))), ("n", File(&noise))]);
+    let small = Limits { store_bytes: 20_000, ..limits() };
+    let repo = repo(cache.path(), small, &RenderDeps::default());
     let source = source(&bare.file_url(), "path: .");
-    let mut last = None;
-    // The first transfer may end between two looks at the store; what is too large is then refused when it is used next.
-    for _ in 0..50 {
-        match rendered(&repo, &source).await {
-            Err(error) => {
-                last = Some(error);
-                break;
-            }
-            Ok(_) => tokio::task::yield_now().await,
-        }
+    for _ in 0..2 {
+        let error = rendered(&repo, &source).await.unwrap_err();
+        assert_eq!(error.kind, RepoErrorKind::TooBig, "{error}");
     }
-    assert_eq!(last.unwrap().kind, RepoErrorKind::TooBig);
+    bare.commit("main", Some(&first), &[("a.yaml", File(&config_map("slim")))]);
+    assert_eq!(names(&rendered(&repo, &source).await.unwrap()), ["slim"], "nothing is left behind");
 }
 
 #[tokio::test]
