@@ -18,6 +18,7 @@ pub mod labels;
 pub mod object;
 pub mod rollout;
 mod schema;
+pub mod supported;
 pub mod time;
 pub mod validate;
 pub mod yaml;

@@ -1,0 +1,64 @@
+use super::Feature;
+use super::State::{Accepted, Works};
+
+pub(super) const APP_PROJECT: &[Feature] = &[
+    Feature {
+        kind: "AppProject",
+        state: Works,
+        note: "checked before anything is applied",
+        paths: &[
+            "spec",
+            "spec.sourceRepos",
+            "spec.destinations.**",
+            "spec.clusterResourceWhitelist.**",
+            "spec.clusterResourceBlacklist.**",
+            "spec.namespaceResourceWhitelist.**",
+            "spec.namespaceResourceBlacklist.**",
+        ],
+    },
+    Feature { kind: "AppProject", state: Works, note: "for people", paths: &["spec.description"] },
+    Feature {
+        kind: "AppProject",
+        state: Accepted,
+        note: "who may do what is decided by Kubernetes' own access control",
+        paths: &["spec.roles.**", "status.**"],
+    },
+    Feature {
+        kind: "AppProject",
+        state: Accepted,
+        note: "commits are not checked for signatures, and syncs are not confined to windows or accounts",
+        paths: &[
+            "spec.signatureKeys.**",
+            "spec.sourceIntegrity.**",
+            "spec.syncWindows.**",
+            "spec.destinationServiceAccounts.**",
+            "spec.permitOnlyProjectScopedClusters",
+        ],
+    },
+    Feature {
+        kind: "AppProject",
+        state: Accepted,
+        note: "Applications live in the control namespace",
+        paths: &["spec.sourceNamespaces"],
+    },
+    Feature {
+        kind: "AppProject",
+        state: Accepted,
+        note: "orphans are not looked for",
+        paths: &["spec.orphanedResources.**"],
+    },
+];
+
+pub(super) const APPLICATION_SET: &[Feature] = &[Feature {
+    kind: "ApplicationSet",
+    state: Accepted,
+    note: "no Application is made, changed or deleted",
+    paths: &["spec.**", "status.**"],
+}];
+
+pub(super) const EXPERIMENT: &[Feature] = &[Feature {
+    kind: "Experiment",
+    state: Accepted,
+    note: "nothing is run",
+    paths: &["spec.**", "status.**"],
+}];

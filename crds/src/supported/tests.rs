@@ -1,0 +1,118 @@
+use serde_json::json;
+
+use super::*;
+use crate::crd::{DEFINITIONS, fields};
+
+#[test]
+fn every_field_of_every_kind_has_a_row() {
+    let mut missing = Vec::new();
+    for definition in &DEFINITIONS {
+        for field in fields(&definition.schema()) {
+            if feature(&definition.kind.kind, &field.path).is_none() {
+                missing.push(format!("{} {}", definition.kind.kind, field.path));
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn every_row_is_about_a_field() {
+    let mut idle = Vec::new();
+    for row in FEATURES.iter().flat_map(|rows| rows.iter()) {
+        let schema = crate::crd::definition(row.kind).unwrap().schema();
+        let known = fields(&schema);
+        for path in row.paths {
+            let base = path.trim_end_matches(".**");
+            if !known.iter().any(|field| field.path == base) {
+                idle.push(format!("{} {path}", row.kind));
+            }
+        }
+    }
+    assert_eq!(idle, Vec::<String>::new());
+}
+
+#[test]
+fn the_committed_document_is_the_generated_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/compatibility.md");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        text == document(),
+        "docs/compatibility.md is not current: run `cargo run -p sluice-crds --bin crdgen`"
+    );
+}
+
+fn check(kind: &str, spec: Value, expected: &[&str]) {
+    let found: Vec<String> = not_acted_on(kind, &json!({ "spec": spec }))
+        .iter()
+        .map(|(_, problem)| problem.to_string())
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn what_is_not_acted_on_is_named_once_at_its_uppermost_field() {
+    check(
+        "Rollout",
+        json!({
+            "restartAt": "2026-01-01T00:00:00Z",
+            "workloadRef": { "kind": "Deployment", "name": "a" },
+            "strategy": { "canary": {
+                "dynamicStableScale": false,
+                "canaryMetadata": { "labels": { "role": "canary" } },
+                "trafficRouting": { "maxTrafficWeight": 100, "istio": { "virtualServices": [{ "name": "a", "tcpRoutes": [{ "port": 1 }] }] } },
+                "steps": [{ "setWeight": 10 }, { "pause": {} }, { "setHeaderRoute": { "name": "a" } }],
+            } },
+        }),
+        &[
+            "spec.restartAt: accepted, not acted on yet",
+            "spec.strategy.canary.canaryMetadata: accepted, not acted on yet",
+            "spec.strategy.canary.steps[2].setHeaderRoute: refused",
+            "spec.strategy.canary.trafficRouting.istio.virtualServices[0].tcpRoutes: refused",
+            "spec.workloadRef: refused",
+        ],
+    );
+}
+
+#[test]
+fn a_whole_kind_that_is_not_acted_on_says_so_once() {
+    check(
+        "Experiment",
+        json!({ "templates": [{ "name": "a" }] }),
+        &["spec: accepted, not acted on yet"],
+    );
+}
+
+#[test]
+fn sync_options_are_known_or_reported() {
+    check(
+        "Application",
+        json!({ "syncPolicy": { "syncOptions": ["CreateNamespace=true", "Replace=true", "CreateNamespaces=true", "Prune=maybe", "odd"] } }),
+        &[
+            "spec.syncPolicy.syncOptions[1]: `Replace=true`: accepted, not acted on yet",
+            "spec.syncPolicy.syncOptions[2]: `CreateNamespaces` is no sync option",
+            "spec.syncPolicy.syncOptions[3]: `maybe` is no value of the sync option `Prune`",
+            "spec.syncPolicy.syncOptions[4]: `odd` is no `Key=value`",
+        ],
+    );
+}
+
+#[test]
+fn what_works_is_not_reported() {
+    check(
+        "Application",
+        json!({
+            "project": "default",
+            "source": { "repoURL": "r", "path": "p", "kustomize": { "images": ["a:b"] } },
+            "destination": { "name": "in-cluster" },
+            "syncPolicy": { "automated": { "prune": true, "selfHeal": true } },
+            "ignoreDifferences": [{ "kind": "Deployment", "jsonPointers": ["/spec/replicas"] }],
+        }),
+        &[],
+    );
+    check(
+        "AnalysisTemplate",
+        json!({ "metrics": [{ "name": "a", "provider": { "prometheus": { "query": "up" } } }, { "name": "b", "provider": { "job": { "spec": {} } } }] }),
+        &["spec.metrics[1].provider.job: refused"],
+    );
+}
