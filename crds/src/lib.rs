@@ -5,6 +5,7 @@
 //! plain data, and a [`object::Write`] says what would be sent without sending it.
 #![deny(missing_docs)]
 
+pub mod advice;
 pub mod analysis;
 pub mod app_project;
 pub mod application;

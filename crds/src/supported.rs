@@ -4,6 +4,8 @@
 //! A row covers a field, or with `.**` at its end a field and all below it. The most exact row decides. A test demands a row for
 //! every field of every schema, so a new field cannot be forgotten here.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::validate::{FieldPath, Problem};
@@ -141,7 +143,9 @@ fn inspect(
     }
     match value {
         Value::Object(object) => {
-            for (key, member) in object {
+            // The order of a map depends on how it was built; that of a report must not.
+            let members: BTreeMap<&String, &Value> = object.iter().collect();
+            for (key, member) in members {
                 let below = format!("{pattern}.{key}");
                 if feature(kind, &below).is_some() {
                     inspect(kind, below, path.field(key), member, found);
@@ -167,7 +171,8 @@ fn elements(
     item: &Value,
     found: &mut Vec<(State, Problem)>,
 ) {
-    for (key, member) in item.as_object().into_iter().flatten() {
+    let members: BTreeMap<&String, &Value> = item.as_object().into_iter().flatten().collect();
+    for (key, member) in members {
         inspect(kind, format!("{list}[].{key}"), path.field(key), member, found);
     }
 }

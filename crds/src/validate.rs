@@ -17,6 +17,7 @@ mod application_set;
 mod canary;
 mod experiment;
 mod field_path;
+mod object;
 pub mod references;
 mod rollout;
 mod routing;
@@ -29,6 +30,7 @@ pub use application::application;
 pub use application_set::application_set;
 pub use experiment::experiment;
 pub use field_path::FieldPath;
+pub use object::object;
 pub use rollout::rollout;
 
 /// One thing that is wrong with an object.

@@ -4,6 +4,7 @@
 //! (the objects of the same files; what is not among them is unknown, and nothing is said about it).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -122,7 +123,9 @@ fn check_service(
     // With `workloadRef` the template is elsewhere; what it selects is seen when it is resolved.
     if let Some(template) = &spec.template {
         let labels = &template["metadata"]["labels"];
-        for (key, wanted) in service["spec"]["selector"].as_object().into_iter().flatten() {
+        let selector: BTreeMap<&String, &Value> =
+            service["spec"]["selector"].as_object().into_iter().flatten().collect();
+        for (key, wanted) in selector {
             if key != labels::POD_TEMPLATE_HASH && labels[key] != *wanted {
                 let there = labels[key]
                     .as_str()

@@ -1,6 +1,8 @@
 //! What the API server would say of an object: unknown fields, wrong types, missing fields, numbers out of range. For `lint`,
 //! which has no API server, and with every problem in place of the first.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::{FieldPath, Problem, listed};
@@ -61,7 +63,9 @@ fn members(
         }
     }
     let is_root_metadata = path.as_str() == "metadata";
-    for (name, member) in object {
+    // The order of a map depends on how it was built; that of a report must not.
+    let sorted: BTreeMap<&String, &Value> = object.iter().collect();
+    for (name, member) in sorted {
         if let Some(schema) = schema["properties"].get(name) {
             inspect(path.field(name), schema, member, problems);
         } else if let Some(values) = schema.get("additionalProperties") {

@@ -531,3 +531,37 @@ fn an_experiment_and_a_set_are_checked() {
         ]
     );
 }
+
+#[test]
+fn an_object_is_checked_by_schema_and_by_rules_and_no_field_twice() {
+    let value = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+        "metadata": { "name": "Web" },
+        "spec": { "replicas": -1, "minReadySeconds": 700, "strategy": {}, "template": {} },
+    });
+    let found: Vec<String> = object(&value).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "spec.replicas: -1 is below 0",
+            "metadata.name: `Web` is no name",
+            "spec.progressDeadlineSeconds: 600 is not above minReadySeconds, which is 700",
+            "spec.template: required, unless `workloadRef` is set",
+            "spec.strategy: neither `canary` nor `blueGreen` is set",
+        ]
+    );
+    assert_eq!(object(&json!({ "apiVersion": "v1", "kind": "Service" })), None);
+    let empty =
+        json!({ "apiVersion": "argoproj.io/v1alpha2", "kind": "Application", "metadata": {} });
+    let found: Vec<String> = object(&empty).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "spec: required",
+            "apiVersion: `argoproj.io/v1alpha2` is not served, `argoproj.io/v1alpha1` is",
+            "metadata.name: required",
+            "spec.destination: neither `server` nor `name` is set",
+            "spec.source: required: one of `source` and `sources`",
+        ]
+    );
+}
