@@ -45,7 +45,9 @@ use process::Process;
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Folder with Sluice's CRDs as YAML.
-    pub crds: Option<PathBuf>,
+    pub crds: PathBuf,
+    /// Folder with the account and the rights of Sluice's controller as YAML.
+    pub rbac: PathBuf,
     /// Time from scheduling to a started container.
     pub start_delay: Duration,
     /// The backend binary.
@@ -53,14 +55,15 @@ pub struct Options {
 }
 
 impl Options {
-    /// The CRDs of this work tree, a start delay of one second, the backend beside this program.
+    /// CRDs and rights of this work tree, a start delay of one second, the backend beside this program.
     ///
     /// # Errors
     /// When the backend is not built.
     pub fn standard() -> Result<Self> {
-        let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml");
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
         Ok(Self {
-            crds: crds.exists().then_some(crds),
+            crds: tree.join("../crds/yaml"),
+            rbac: tree.join("../controller/rbac"),
             start_delay: Duration::from_secs(1),
             backend: sibling("sluice-backend")?,
         })
@@ -83,6 +86,7 @@ pub fn sibling(name: &str) -> Result<PathBuf> {
 pub struct Bed {
     pub parts: Parts,
     pub inside: Inside,
+    pub options: Options,
     pub authority: Authority,
     /// Client of a member of `system:masters`: for the bed and for tests, never for the product.
     pub admin: Client,
@@ -123,7 +127,7 @@ impl Bed {
             nodes: 2,
             start_delay: options.start_delay,
             crash_backoff: Duration::from_secs(1),
-            backend: options.backend,
+            backend: options.backend.clone(),
             logs: run.join("pods"),
             targets,
         };
@@ -132,7 +136,7 @@ impl Bed {
             Mesh::start(&parts, &run, &authority, &admin),
             Kubelet::start(kubelet_client, network, kubelet_options),
             control_plane.workers_ready(&admin),
-            install(&admin, options.crds.as_deref()),
+            install(&admin, &options.crds),
         )?;
         say(&format!("  mesh ready after {:.1} s", started.elapsed().as_secs_f64()));
         let recorder = Recorder::start(authority.client("bed-recorder").await?).await?;
@@ -151,6 +155,7 @@ impl Bed {
         Ok(Self {
             parts,
             inside,
+            options,
             authority,
             admin,
             control_plane,
@@ -181,10 +186,8 @@ impl Bed {
     }
 }
 
-async fn install(admin: &Client, crds: Option<&Path>) -> Result<()> {
-    if let Some(folder) = crds {
-        let applier = Applier::new(admin.clone(), "sluice-install");
-        applier.objects("", apply::folder(folder)?).await.context("Sluice's CRDs")?;
-    }
+async fn install(admin: &Client, crds: &Path) -> Result<()> {
+    let applier = Applier::new(admin.clone(), "sluice-install");
+    applier.objects("", apply::folder(crds)?).await.context("Sluice's CRDs")?;
     Ok(())
 }

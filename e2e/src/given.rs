@@ -25,22 +25,15 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Makes the namespace, in which the controller may sync.
+    /// Makes the namespace.
     ///
     /// # Errors
     /// When the API server refuses it.
     pub async fn new(bed: Arc<Bed>, namespace: &str) -> Result<Self> {
         let applier = Applier::new(bed.admin.clone(), "test");
-        let objects = vec![
-            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } }),
-            json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-                "metadata": { "name": "sluice-sync-target", "namespace": namespace },
-                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
-                    "name": "sluice-sync-target" },
-                "subjects": [{ "kind": "ServiceAccount", "name": "sluice",
-                    "namespace": "sluice-system" }] }),
-        ];
-        applier.objects(namespace, objects).await?;
+        let object =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+        applier.objects(namespace, vec![object]).await?;
         let host = format!("{namespace}.test");
         Ok(Self { bed, namespace: namespace.to_owned(), host, applier })
     }

@@ -22,15 +22,17 @@ use crate::{
         Bed, Options,
         parts::{Cache, Parts},
     },
-    doctor,
     inside::{Entered, enter},
 };
+
+/// A test under way.
+pub type Run = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// A promise: its name and what shows it.
 #[derive(Clone, Copy)]
 pub struct Test {
     pub name: &'static str,
-    pub run: fn(Arc<Bed>) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>,
+    pub run: fn(Arc<Bed>) -> Run,
 }
 
 /// The list of tests of a binary: `sluice_e2e::tests![a_promise, another]` for
@@ -38,7 +40,7 @@ pub struct Test {
 #[macro_export]
 macro_rules! tests {
     ($($name:ident),+ $(,)?) => {
-        vec![$($crate::harness::Test {
+        [$($crate::harness::Test {
             name: stringify!($name),
             run: |bed| Box::pin($name(bed)),
         }),+]
@@ -85,14 +87,11 @@ fn say(line: &str) {
 
 fn run(chosen: &[Test], threads: usize) -> Result<ExitCode> {
     let cache = Cache::open()?;
-    if std::env::var_os("SLUICE_BED_RUN").is_none() {
-        doctor::require(&cache, &say)?;
-    }
-    let parts = Parts::resolve(&cache, &say)?;
     let inside = match enter(&cache)? {
         Entered::Inside(inside) => inside,
         Entered::Outside(code) => return Ok(code),
     };
+    let parts = Parts::resolve(&cache, &say)?;
     start_logging();
     tokio::runtime::Runtime::new()?.block_on(async {
         let run = inside.run.clone();

@@ -20,7 +20,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::bed::parts::Cache;
+use crate::{
+    bed::parts::{Cache, Parts},
+    doctor,
+};
 
 /// Names of what the relay passes to the outside, as keys of [`Inside::outside`].
 pub const RELAYED: [&str; 6] = ["apiserver", "gateway", "prometheus", "envoy", "git", "controller"];
@@ -49,11 +52,15 @@ pub struct Inside {
 /// Re-executes this program with the same arguments in new namespaces and waits for it, or, when
 /// it *is* that program, prepares the namespaces and returns.
 ///
+/// Outside, it first sees to it that the machine has what the bed needs and that all parts are in
+/// the cache (inside there is no network to fetch them from), with progress on standard error.
+///
 /// Call it first in `main`, before any thread or runtime exists: the parent-death signal follows
 /// the thread that started the child.
 ///
 /// # Errors
-/// When namespaces cannot be made (not root, or forbidden) or a mount or device is refused.
+/// When the machine lacks something (each with a hint), a part cannot be built or fetched, or
+/// namespaces, mounts or devices are refused.
 pub fn enter(cache: &Cache) -> Result<Entered> {
     if let Some(run) = std::env::var_os(RUN) {
         prepare()?;
@@ -65,14 +72,10 @@ pub fn enter(cache: &Cache) -> Result<Entered> {
             .collect();
         return Ok(Entered::Inside(Inside { run: run.into(), outside }));
     }
-    remove_dead_runs(&cache.run());
-    let run = cache.run().join(std::process::id().to_string());
-    if run.exists() {
-        fs::remove_dir_all(&run)?;
-    }
-    fs::create_dir_all(run.join("relay"))?;
-    let lock = File::create(run.join("owner"))?;
-    lock.lock().context("cannot lock the run folder")?;
+    let say = |line: &str| eprintln!("{line}");
+    doctor::require(cache, &say)?;
+    Parts::resolve(cache, &say)?;
+    let (run, _owner) = own_run(cache)?;
     let ports = relay(&run)?;
     let status = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork"])
@@ -106,6 +109,22 @@ pub fn first_process(outer: u32) -> Option<u32> {
             .find_map(|text| text.split_whitespace().next()?.parse::<u32>().ok())
     };
     child(child(outer)?)
+}
+
+/// Makes this run's folder, and the locked file by which others see that it is in use.
+fn own_run(cache: &Cache) -> Result<(PathBuf, File)> {
+    // Between making a folder and locking its file, it looks dead to another process.
+    let lock = cache.lock()?;
+    remove_dead_runs(&cache.run());
+    let run = cache.run().join(std::process::id().to_string());
+    if run.exists() {
+        fs::remove_dir_all(&run)?;
+    }
+    fs::create_dir_all(run.join("relay"))?;
+    let owner = File::create(run.join("owner"))?;
+    owner.lock().context("cannot lock the run folder")?;
+    drop(lock);
+    Ok((run, owner))
 }
 
 /// Runs of processes that are gone; a failed run's logs stay until the next bed starts.

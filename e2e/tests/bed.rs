@@ -318,8 +318,7 @@ async fn every_revision_is_recorded_and_every_write_is_audited(bed: Arc<Bed>) ->
 }
 
 async fn the_controllers_account_reads_no_secrets(bed: Arc<Bed>) -> Result<()> {
-    let run = &bed.inside.run;
-    Installation::prepare(&bed.admin, &bed.authority, &bed.parts, run, None).await?;
+    Installation::prepare(&bed).await?;
     let since = Utc::now();
     let client = bed.authority.client("sluice").await?;
     let services: Api<Service> = Api::all(client.clone());

@@ -1,6 +1,6 @@
 //! YAML to objects and objects to the API server, by server-side apply.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -16,19 +16,22 @@ use super::process::until;
 
 const CRD: &str = "CustomResourceDefinition";
 
+/// What serves a kind, by API version and kind.
+type Resources = BTreeMap<(String, String), (ApiResource, Scope)>;
+
 /// Applies objects of any kind; remembers which resource serves a kind.
 #[derive(Clone)]
 pub struct Applier {
     client: Client,
     manager: &'static str,
-    known: std::sync::Arc<Mutex<BTreeMap<(String, String), (ApiResource, Scope)>>>,
+    known: Arc<Mutex<Resources>>,
 }
 
 impl Applier {
     /// Applies as field manager `manager`, taking fields over by force.
     #[must_use]
     pub fn new(client: Client, manager: &'static str) -> Self {
-        Self { client, manager, known: std::sync::Arc::default() }
+        Self { client, manager, known: Arc::default() }
     }
 
     /// Applies every document of `yaml`; namespaced ones without a namespace go to `namespace`.

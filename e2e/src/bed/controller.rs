@@ -10,20 +10,17 @@ use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, api::PostParams};
 use serde_json::json;
 use tokio::process::Command;
 
-use super::{apply::Applier, http, identity::Authority, parts::Parts, ports, process::Process};
+use super::{Bed, apply::Applier, http, ports, process::Process};
 
 /// The namespace and the service account that the controller runs under.
 pub const NAMESPACE: &str = "sluice-system";
 pub const ACCOUNT: &str = "sluice";
 /// The user of the controller's requests in the audit log.
 pub const USER: &str = "system:serviceaccount:sluice-system:sluice";
-
-/// The committed rights that the controller has in the bed.
-const RBAC: &str = include_str!("../../bed/rbac.yaml");
 
 /// Everything that a start of the controller needs; prepared once for each bed.
 #[derive(Debug, Clone)]
@@ -63,29 +60,18 @@ pub struct Controller {
 }
 
 impl Installation {
-    /// Makes the namespaces, the service account with the committed rights (or those of the YAML
-    /// files in `rbac`), and a kubeconfig with a token of that account.
+    /// Makes the namespaces, the service account and the rights of the product's own YAML files
+    /// ([`super::Options::rbac`]), and a kubeconfig with a token of that account.
     ///
     /// # Errors
     /// When the API server refuses one of them.
-    pub async fn prepare(
-        client: &Client,
-        authority: &Authority,
-        parts: &Parts,
-        run: &Path,
-        rbac: Option<&Path>,
-    ) -> Result<Self> {
-        let applier = Applier::new(client.clone(), "sluice-install");
+    pub async fn prepare(bed: &Bed) -> Result<Self> {
+        let applier = Applier::new(bed.admin.clone(), "sluice-install");
         let namespace = |name: &str| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
-        let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount",
-            "metadata": { "name": ACCOUNT, "namespace": NAMESPACE } });
-        let mut objects = vec![namespace(NAMESPACE), namespace("argocd"), account];
-        objects.extend(match rbac {
-            Some(folder) => super::apply::folder(folder)?,
-            None => super::apply::documents(RBAC)?,
-        });
+        let mut objects = vec![namespace(NAMESPACE), namespace("argocd")];
+        objects.extend(super::apply::folder(&bed.options.rbac)?);
         applier.objects(NAMESPACE, objects).await.context("the controller's account and rights")?;
-        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), NAMESPACE);
+        let accounts: Api<ServiceAccount> = Api::namespaced(bed.admin.clone(), NAMESPACE);
         let day = 24 * 60 * 60;
         let spec = TokenRequestSpec { expiration_seconds: Some(day), ..Default::default() };
         let request = TokenRequest { spec: Some(spec), ..Default::default() };
@@ -95,9 +81,9 @@ impl Installation {
             .status
             .and_then(|status| status.token)
             .context("a token request is answered with a token")?;
-        let kubeconfig = authority.token_kubeconfig("sluice", &token)?;
-        let kustomize = parts.kustomize.clone();
-        Ok(Self { kubeconfig, run: run.to_owned(), kustomize })
+        let kubeconfig = bed.authority.token_kubeconfig("sluice", &token)?;
+        let kustomize = bed.parts.kustomize.clone();
+        Ok(Self { kubeconfig, run: bed.inside.run.clone(), kustomize })
     }
 
     /// Starts an instance and waits until it is healthy.

@@ -68,6 +68,16 @@ impl Cache {
         &self.root
     }
 
+    /// Waits until no other process builds parts or makes a run folder; held until dropped.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn lock(&self) -> Result<File> {
+        let lock = File::create(self.root.join("lock")).context("cannot make the cache's lock")?;
+        lock.lock().context("cannot lock the bed's cache")?;
+        Ok(lock)
+    }
+
     /// Where running beds keep their data.
     #[must_use]
     pub fn run(&self) -> PathBuf {
@@ -146,8 +156,7 @@ impl Parts {
     /// # Errors
     /// When a build or a download fails; the message names the part and holds the tool's output.
     pub fn resolve(cache: &Cache, say: Say) -> Result<Self> {
-        let lock = File::create(cache.root.join("lock")).context("cannot make the cache's lock")?;
-        lock.lock().context("cannot lock the bed's cache")?;
+        let _lock = cache.lock()?;
         let mut folders = Vec::new();
         for part in &GO_PARTS {
             folders.push(part.resolve(cache, say)?);

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -179,7 +179,7 @@ fn down(cache: &Cache) -> Result<()> {
     let status = Command::new("kill").arg(state.pid.to_string()).status()?;
     ensure!(status.success(), "cannot end process {}", state.pid);
     let started = Instant::now();
-    while Path::new("/proc").join(state.pid.to_string()).exists() {
+    while current(cache).is_some() {
         ensure!(started.elapsed() < Duration::from_secs(20), "process {} lives on", state.pid);
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -211,11 +211,11 @@ fn shell(cache: &Cache, words: &[String]) -> Result<ExitCode> {
 
 /// The bed in this process; it ends with it.
 fn run(cache: &Cache, settings: Settings) -> Result<ExitCode> {
-    let parts = Parts::resolve(cache, &say)?;
     let inside = match inside::enter(cache)? {
         Entered::Inside(inside) => inside,
         Entered::Outside(code) => return Ok(code),
     };
+    let parts = Parts::resolve(cache, &say)?;
     harness::start_logging();
     tokio::runtime::Runtime::new()?.block_on(async {
         let mut options = Options::standard()?;
@@ -224,9 +224,7 @@ fn run(cache: &Cache, settings: Settings) -> Result<ExitCode> {
         let run = &bed.inside.run;
         let _controller = match &settings.controller {
             Some(binary) => {
-                let (admin, authority) = (&bed.admin, &bed.authority);
-                let sluice =
-                    Installation::prepare(admin, authority, &bed.parts, run, None).await?;
+                let sluice = Installation::prepare(&bed).await?;
                 Some(sluice.start(Instance::new(binary)).await?)
             }
             None => None,

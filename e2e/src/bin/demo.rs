@@ -1,6 +1,5 @@
 //! `cargo xtask demo`: the product's main job on the bed, with measured figures.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -65,16 +64,7 @@ async fn play(arguments: &Arguments, parts: Parts, inside: Inside) -> Result<Exi
             bed.took.as_secs_f64()
         ),
     );
-    let rights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../controller/rbac");
-    let rights: Option<PathBuf> = rights.is_dir().then_some(rights);
-    let installation = Installation::prepare(
-        &bed.admin,
-        &bed.authority,
-        &bed.parts,
-        &bed.inside.run,
-        rights.as_deref(),
-    )
-    .await?;
+    let installation = Installation::prepare(&bed).await?;
     let controller = installation.start(Instance::new(&sibling("sluice-controller")?)).await?;
     timeline.moment("sluice", "installed, under its own service account and rights");
     let mut stage = Stage {
