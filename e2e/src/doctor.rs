@@ -211,3 +211,17 @@ fn output(program: &str, args: &[&str]) -> Option<String> {
     let out = Command::new(program).args(args).stdin(Stdio::null()).output().ok()?;
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::major_minor;
+
+    #[test]
+    fn versions_are_read_from_what_programs_say() {
+        let check = |text: &str, version| assert_eq!(major_minor(text), version, "in `{text}`");
+        check("rustc 1.95.0 (59807616e 2026-04-14)", Some((1, 95)));
+        check("go version go1.26.8 linux/amd64", Some((1, 26)));
+        check("pip 23.2.1 from /usr/lib", Some((23, 2)));
+        check("no number", None);
+    }
+}

@@ -104,7 +104,7 @@ fn run(chosen: &[Test], threads: usize) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         for (name, error) in failed {
-            say(&format!("\n---- {name} ----\n{error:?}"));
+            say(&format!("\n---- {name} ----\n{error:#}"));
         }
         say(&format!("\nlogs of the bed: {}", run.display()));
         Ok(ExitCode::FAILURE)
@@ -190,5 +190,27 @@ impl Arguments {
         };
         let wanted: BTreeSet<_> = self.filters.iter().filter(|filter| hit(filter)).collect();
         (self.filters.is_empty() || !wanted.is_empty()) && !self.skip.iter().any(hit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+
+    fn check(words: &str, chosen: &[&str]) {
+        let arguments = Arguments::parse(words.split_whitespace().map(str::to_owned));
+        let all = ["a_pause_holds", "a_pause_ends", "an_abort_ends"];
+        let found: Vec<_> = all.into_iter().filter(|name| arguments.choose(name)).collect();
+        assert_eq!(found, chosen, "with `{words}`");
+    }
+
+    #[test]
+    fn filters_choose_tests_as_libtest_does() {
+        check("", &["a_pause_holds", "a_pause_ends", "an_abort_ends"]);
+        check("pause", &["a_pause_holds", "a_pause_ends"]);
+        check("holds abort", &["a_pause_holds", "an_abort_ends"]);
+        check("ends --skip pause", &["an_abort_ends"]);
+        check("--exact a_pause", &[]);
+        check("--nocapture --test-threads 2 --exact a_pause_ends", &["a_pause_ends"]);
     }
 }

@@ -252,3 +252,45 @@ impl Record {
         counts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(second: i64, status: u16, version: Option<&str>) -> Sample {
+        let sent = DateTime::from_timestamp(second, 0).expect("a small number of seconds");
+        Sample { sent, took: Duration::ZERO, status, version: version.map(Arc::from) }
+    }
+
+    #[test]
+    fn a_record_tells_versions_and_windows_apart() {
+        let samples = vec![
+            sample(0, 200, Some("v1")),
+            sample(1, 500, Some("v2")),
+            sample(2, 404, Some("v1")),
+            sample(3, 503, None),
+            sample(4, 0, None),
+        ];
+        let record = Record { samples };
+        assert_eq!((record.total(), record.failed()), (5, 3));
+        let counts = record.by_version();
+        assert_eq!(counts["v1"], Count { total: 2, failed: 0 });
+        assert_eq!(counts["v2"], Count { total: 1, failed: 1 });
+        assert_eq!(counts["-"], Count { total: 2, failed: 2 });
+        let at = |second| DateTime::from_timestamp(second, 0).expect("a small number");
+        let window = record.between(at(1), at(3));
+        assert_eq!((window.total(), window.served_by("v1")), (2, 1));
+        assert!((window.share("v2") - 0.5).abs() < 1e-9);
+    }
+
+    #[tokio::test]
+    async fn a_load_sends_its_count_and_records_what_nobody_answers() {
+        let plan = Plan {
+            // The discard port of loopback: nobody listens.
+            address: "127.0.0.1:9".to_owned(),
+            ..Plan::new("nobody.test", 1000.0).count(7)
+        };
+        let record = Load::start(plan).finished().await;
+        assert_eq!((record.total(), record.failed()), (7, 7));
+    }
+}

@@ -268,6 +268,10 @@ async fn admin(path: &str) -> Result<String> {
 pub async fn routes(host: &str) -> Result<Vec<Route>> {
     let dump: Value =
         serde_json::from_str(&admin("/config_dump?resource=dynamic_route_configs").await?)?;
+    Ok(routes_of(&dump, host))
+}
+
+fn routes_of(dump: &Value, host: &str) -> Vec<Route> {
     let is_host = |vhost: &&Value| {
         vhost["domains"].as_array().is_some_and(|domains| domains.iter().any(|d| d == host))
     };
@@ -275,7 +279,7 @@ pub async fn routes(host: &str) -> Result<Vec<Route>> {
         .flat_map(|config| items(&config["route_config"]["virtual_hosts"]))
         .find(is_host)
         .map(|vhost| items(&vhost["routes"]).map(route).collect());
-    Ok(routes.unwrap_or_default())
+    routes.unwrap_or_default()
 }
 
 /// Waits until a route for `host` has exactly these weights, by `host` or `host/subset` of the
@@ -339,4 +343,31 @@ fn destination(cluster: &str, weight: u32) -> Destination {
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_read_from_both_forms_of_a_route() {
+        let dump = json!({ "configs": [{ "route_config": { "virtual_hosts": [
+            { "domains": ["other"], "routes": [{ "route": { "cluster": "x" } }] },
+            { "domains": ["shop.test", "shop.test:*"], "routes": [
+                { "name": "primary", "route": { "weighted_clusters": { "clusters": [
+                    { "name": "outbound|80||stable.shop.svc.cluster.local", "weight": 80 },
+                    { "name": "outbound|80||canary.shop.svc.cluster.local", "weight": 20 },
+                ] } } },
+                { "route": { "cluster": "outbound|80|v2|web.shop.svc.cluster.local" } },
+            ] },
+        ] } }] });
+        let routes = routes_of(&dump, "shop.test");
+        let [primary, plain] = routes.as_slice() else { panic!("two routes: {routes:?}") };
+        let weights: Vec<_> = primary.destinations.iter().map(|d| d.weight).collect();
+        assert_eq!((primary.name.as_str(), weights), ("primary", vec![80, 20]));
+        assert!(primary.destinations[0].is("stable") && !primary.destinations[0].is("stab"));
+        assert!(plain.destinations[0].is("web/v2") && !plain.destinations[0].is("web"));
+        assert_eq!(plain.destinations[0].weight, 100);
+        assert!(routes_of(&dump, "nobody.test").is_empty());
+    }
 }

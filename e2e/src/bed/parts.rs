@@ -393,3 +393,31 @@ fn run(mut command: Command, what: &str, say: Say) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_depends_on_every_input_and_on_their_borders() {
+        let key = |inputs: &[&str]| key(inputs).expect("sha256sum is there");
+        assert_eq!(key(&["a", "b"]), key(&["a", "b"]));
+        assert_ne!(key(&["a", "b"]), key(&["a", "c"]));
+        assert_ne!(key(&["ab", ""]), key(&["a", "b"]));
+    }
+
+    #[test]
+    fn an_interrupted_build_leaves_no_part() {
+        let cache = tempfile::tempdir().expect("a temporary folder");
+        let part = cache.path().join("part");
+        let failed = make_whole(&part, |work| {
+            fs::write(work.join("half"), "")?;
+            bail!("interrupted")
+        });
+        assert!(failed.is_err() && !part.exists());
+        make_whole(&part, |work| Ok(fs::write(work.join("whole"), "")?)).expect("it is filled");
+        assert!(part.join("whole").exists());
+        let left = fs::read_dir(cache.path()).expect("it exists").count();
+        assert_eq!(left, 1, "the work folder of the failed build is left");
+    }
+}

@@ -148,3 +148,17 @@ impl Backend {
 fn fails(number: u64, rate: f64) -> bool {
     (number as f64 * rate).floor() > ((number - 1) as f64 * rate).floor()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::fails;
+
+    #[test]
+    fn an_error_rate_is_kept_exactly_and_evenly() {
+        let failed = |rate: f64| (1..=20).filter(|n| fails(*n, rate)).collect::<Vec<u64>>();
+        assert_eq!(failed(0.0), Vec::<u64>::new());
+        assert_eq!(failed(0.2), [5, 10, 15, 20]);
+        assert_eq!(failed(0.5).len(), 10);
+        assert_eq!(failed(1.0).len(), 20);
+    }
+}

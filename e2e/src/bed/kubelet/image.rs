@@ -172,3 +172,36 @@ async fn config_map(
     let found = maps.get_opt(name).await.map_err(|error| format!("configmap {name}: {error}"))?;
     Ok(found.map(|map| map.data.unwrap_or_default()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_images_name_chooses_what_runs() {
+        let check = |image: &str, command: &[&str], wanted: Behaviour| {
+            let command: Vec<_> = command.iter().map(|word| (*word).to_owned()).collect();
+            let container = Container {
+                image: Some(image.to_owned()),
+                command: Some(command),
+                args: Some(vec!["last".to_owned()]),
+                ..Container::default()
+            };
+            assert_eq!(behaviour(&container), wanted, "image `{image}`");
+        };
+        check("demo:v1", &[], Behaviour::Backend);
+        check("example.org/shop/web:1.2", &[], Behaviour::Backend);
+        check("does-not-exist:v1", &[], Behaviour::PullFails);
+        check("example.org/nonexistent/web", &["sh"], Behaviour::PullFails);
+        check("demo:v1-error", &[], Behaviour::PullFails);
+        let words = vec!["sh".to_owned(), "last".to_owned()];
+        check("demo:v1", &["sh"], Behaviour::Command(words));
+    }
+
+    #[test]
+    fn a_version_is_the_images_tag() {
+        assert_eq!(version("demo:v1"), "v1");
+        assert_eq!(version("example.org:5000/demo"), "latest");
+        assert_eq!(version("example.org:5000/demo:v2"), "v2");
+    }
+}

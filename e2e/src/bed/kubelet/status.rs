@@ -27,7 +27,8 @@ pub(super) fn status(pod: &Pod, facts: &Facts<'_>) -> Value {
     let containers = spec.map(|s| s.containers.as_slice()).unwrap_or_default();
     let init = spec.and_then(|s| s.init_containers.as_deref()).unwrap_or_default();
     let initialized = facts.init.iter().all(succeeded);
-    let all_ready = !facts.ending && facts.containers.iter().all(|c| c.ready);
+    let started = facts.containers.len() == containers.len();
+    let all_ready = !facts.ending && started && facts.containers.iter().all(|c| c.ready);
     let gates = spec.and_then(|s| s.readiness_gates.as_deref()).unwrap_or_default();
     let closed: Vec<_> = gates
         .iter()
@@ -151,4 +152,63 @@ fn terminated(ended: &Ended) -> Value {
         "startedAt": wire(ended.started),
         "finishedAt": wire(ended.finished),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(exit_code: i32, finished: bool) -> Snapshot {
+        let now = Utc::now();
+        let (reason, message) = ("Completed", String::new());
+        let state =
+            State::Terminated(Ended { exit_code, reason, message, started: now, finished: now });
+        Snapshot { state, finished, ..Snapshot::waiting("ContainerCreating") }
+    }
+
+    fn running(ready: bool) -> Snapshot {
+        let state = State::Running { since: Utc::now() };
+        Snapshot { state, ready, ..Snapshot::waiting("ContainerCreating") }
+    }
+
+    #[test]
+    fn a_phase_follows_from_containers_and_restart_policy() {
+        let check = |restart, init: &[Snapshot], containers: &[Snapshot], wanted| {
+            let since = Utc::now();
+            let facts = Facts { address: None, since, restart, init, containers, ending: false };
+            assert_eq!(phase(&facts), wanted, "{restart:?} {init:?} {containers:?}");
+        };
+        let waiting = || Snapshot::waiting("ContainerCreating");
+        check(Restart::Always, &[], &[waiting()], "Pending");
+        check(Restart::Always, &[], &[running(false)], "Running");
+        check(Restart::Always, &[], &[ended(1, false)], "Running");
+        check(Restart::Never, &[], &[ended(0, true)], "Succeeded");
+        check(Restart::Never, &[], &[ended(0, true), ended(3, true)], "Failed");
+        check(Restart::Never, &[], &[ended(0, true), running(true)], "Running");
+        check(Restart::OnFailure, &[], &[ended(1, false)], "Running");
+        check(Restart::Never, &[ended(1, true)], &[], "Failed");
+        check(Restart::Always, &[running(true)], &[], "Pending");
+    }
+
+    #[test]
+    fn a_pod_without_all_of_its_containers_is_not_ready() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": { "name": "p" },
+            "spec": { "containers": [{ "name": "a" }, { "name": "b" }] },
+        }))
+        .expect("a Pod");
+        let check = |containers: &[Snapshot], ending, wanted| {
+            let since = Utc::now();
+            let (address, restart) = (None, Restart::Always);
+            let facts = Facts { address, since, restart, init: &[], containers, ending };
+            let status = status(&pod, &facts);
+            let conditions = status["conditions"].as_array().expect("conditions");
+            let ready = conditions.iter().find(|c| c["type"] == "Ready").expect("Ready");
+            assert_eq!(ready["status"], wanted, "{containers:?}");
+        };
+        check(&[], false, "False");
+        check(&[running(true), running(false)], false, "False");
+        check(&[running(true), running(true)], false, "True");
+        check(&[running(true), running(true)], true, "False");
+    }
 }
