@@ -1,1 +1,236 @@
-//! The shell: watches, caches, leader election, views, execution, metrics, configuration, wiring.
+//! The shell around the pure engine: watches, caches, leader election, views, execution, metrics, configuration, wiring.
+//!
+//! Nothing here decides what happens to an object. One direction (`design.md` 5): a watch event fills a [`stores`] record and
+//! wakes a key; [`reconcile`] builds a view of it, asks the engine, and [`execute`] sends what it answers. Permission to write
+//! comes from [`leadership`], which only [`lease`] grants. [`run`] ties it together; `main`, the simulator and the tests call it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_server::{Face, LiveState};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod telemetry;
+
+mod events;
+mod execute;
+mod expectations;
+mod facts;
+mod leadership;
+mod lease;
+mod queue;
+mod reconcile;
+mod roles;
+mod secrets;
+mod stores;
+
+use client::Clients;
+use clock::Clock;
+use config::Config;
+use leadership::Leadership;
+use queue::Queue;
+use roles::Roles;
+use stores::Stores;
+use telemetry::Telemetry;
+
+/// What a process is given from outside: time, connections, the wish to stop.
+pub struct Deps {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Client for metrics servers and Git.
+    pub http: reqwest::Client,
+    /// Becomes true when the process is asked to stop.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Why a process ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The Lease was lost; a restart is the simplest fence for what is in memory.
+    #[error("leadership is lost: {0}")]
+    Lost(String),
+    /// A port cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Runs a controller until it is asked to stop or loses the Lease.
+///
+/// Stores are filled before the Lease is won, so that a standby takes over warm. On a stop, running decisions end within
+/// [`Config::drain`], and the Lease is released last. On loss of the Lease the permission to write is gone before this
+/// returns, and everything that runs is cancelled.
+///
+/// # Errors
+/// If the Lease is lost, or a port cannot be listened on.
+pub async fn run(config: Config, clients: Clients, deps: Deps) -> Result<(), RunError> {
+    let leadership = Arc::new(Leadership::default());
+    let telemetry = Arc::new(Telemetry::new());
+    let stores = Stores::new(Arc::new(Queue::default()));
+    // Everything in here ends when this function does.
+    let mut background = JoinSet::new();
+    let live = Arc::new(Live {
+        stores: Arc::clone(&stores),
+        leadership: Arc::clone(&leadership),
+        telemetry: Arc::clone(&telemetry),
+    });
+    serve(&config, &live, &mut background).await?;
+    stores.start(&config, &clients.reads, &mut background);
+    let (release, released) = watch::channel(false);
+    let elector = lease::Driver::new(
+        &config.lease,
+        clients.lease.clone(),
+        Arc::clone(&deps.clock),
+        Arc::clone(&leadership),
+        config.seed ^ 3,
+    );
+    let elector = tokio::spawn(elector.run(released));
+    let abort = AbortOnDrop(elector.abort_handle());
+    let parts = roles::Parts {
+        config: &config,
+        clients: &clients,
+        deps: &deps,
+        leadership: &leadership,
+        telemetry: &telemetry,
+        stores: &stores,
+    };
+    let roles = Arc::new(Roles::new(parts, &mut background));
+    let mut stop = deps.stop.clone();
+    let ended = tokio::select! {
+        reason = leadership.lost() => Err(RunError::Lost(reason)),
+        () = lead(&config, &stores, &leadership, &roles, &mut stop) => Ok(()),
+    };
+    if ended.is_ok() {
+        let _ = release.send(true);
+        if elector.await.is_err() {
+            tracing::warn!("the Lease is not released");
+        }
+    }
+    drop(abort);
+    ended
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Waits until this process leads, then decides key after key until it is asked to stop, and lets what runs come to its end.
+async fn lead(
+    config: &Config,
+    stores: &Arc<Stores>,
+    leadership: &Leadership,
+    roles: &Arc<Roles>,
+    stop: &mut watch::Receiver<bool>,
+) {
+    tokio::select! {
+        () = async { tokio::join!(leadership.won(), stores.settled()); } => {}
+        () = asked(stop) => return,
+    }
+    tracing::info!(identity = %config.lease.identity, "leads");
+    stores.keys().into_iter().for_each(|key| stores.queue.wake(key));
+    let mut workers = JoinSet::new();
+    tokio::select! {
+        () = dispatch(config, stores, roles, &mut workers) => {}
+        () = asked(stop) => {}
+    }
+    stores.queue.close();
+    let drained = async { while workers.join_next().await.is_some() {} };
+    if tokio::time::timeout(config.drain, drained).await.is_err() {
+        tracing::warn!(running = stores.queue.in_flight(), "decisions are cut off");
+    }
+}
+
+async fn dispatch(
+    config: &Config,
+    stores: &Arc<Stores>,
+    roles: &Arc<Roles>,
+    workers: &mut JoinSet<()>,
+) {
+    let slots = Arc::new(Semaphore::new(config.concurrency));
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let Some(key) = stores.queue.next().await else { return };
+        while workers.try_join_next().is_some() {}
+        let (roles, stores) = (Arc::clone(roles), Arc::clone(stores));
+        workers.spawn(async move {
+            roles.reconcile(&key).await;
+            stores.queue.done(&key);
+            drop(slot);
+        });
+    }
+}
+
+/// Waits until the process is asked to stop. A sender that is gone asks for nothing.
+async fn asked(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn serve(
+    config: &Config,
+    live: &Arc<Live>,
+    background: &mut JoinSet<()>,
+) -> Result<(), RunError> {
+    let faces = [(config.metrics_address, Face::Metrics), (config.health_address, Face::Health)];
+    for (address, face) in faces {
+        let Some(address) = address else { continue };
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| RunError::Listen { address, source })?;
+        let live: Arc<dyn LiveState> = Arc::<Live>::clone(live);
+        background.spawn(async move {
+            if let Err(error) = sluice_server::serve(listener, face, live).await {
+                tracing::error!(%error, ?face, "the listener broke");
+            }
+        });
+    }
+    Ok(())
+}
+
+/// What this process says about itself.
+struct Live {
+    stores: Arc<Stores>,
+    leadership: Arc<Leadership>,
+    telemetry: Arc<Telemetry>,
+}
+
+/// Silence of a watch after which the process should be restarted: many times what bookmarks and timeouts allow.
+const DEAF: Duration = Duration::from_secs(1800);
+
+impl LiveState for Live {
+    fn metrics(&self) -> String {
+        let mut text = self.telemetry.text();
+        text.push_str(&telemetry::objects::text(&self.stores, &self.leadership));
+        text
+    }
+
+    fn healthy(&self) -> Result<(), String> {
+        match self.stores.states().into_iter().find(|state| state.heard.elapsed() > DEAF) {
+            Some(state) => Err(format!("nothing was heard of {} for {DEAF:?}", state.kind.plural)),
+            None => Ok(()),
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let pending = self.stores.pending();
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let kinds: Vec<&str> = pending.iter().map(|kind| &*kind.plural).collect();
+        Err(format!("waiting for the lists of {}", kinds.join(", ")))
+    }
+}

@@ -1,0 +1,241 @@
+//! Sends what was decided, stage by stage, and stops at the first write that does not succeed. There is no choice left here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde::Deserialize;
+use serde_json::Value;
+use sluice_crds::object::{Change, Meta, ObjectRef, ResourceVersion, Write};
+use sluice_engine::plan::{Lower, Plan};
+
+use crate::client::{self, Form, Reply};
+use crate::expectations::Expectations;
+use crate::leadership::Leadership;
+use crate::queue::Key;
+use crate::telemetry::Telemetry;
+
+/// What became of one write (`design.md` 8).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// It happened; the version that it made, if the answer says.
+    Applied(Option<ResourceVersion>),
+    /// A create found our own object.
+    AlreadyExistsOurs(ResourceVersion),
+    /// The deletion happened, and the object is gone at once.
+    Gone,
+    /// The world moved.
+    Conflict(String),
+    /// The server will not do it, in its words.
+    Refused(String),
+    /// The server cannot do it now.
+    Unavailable(Option<Duration>),
+    /// It may have happened, or may still happen.
+    Unknown(String),
+    /// This process does not lead any more; nothing was sent.
+    NotLeading,
+}
+
+impl Outcome {
+    fn is_success(&self) -> bool {
+        matches!(self, Self::Applied(_) | Self::AlreadyExistsOurs(_) | Self::Gone)
+    }
+
+    /// Returns the label of metrics and logs.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Applied(_) | Self::Gone => "applied",
+            Self::AlreadyExistsOurs(_) => "already_exists_ours",
+            Self::Conflict(_) => "conflict",
+            Self::Refused(_) => "refused",
+            Self::Unavailable(_) => "unavailable",
+            Self::Unknown(_) => "unknown",
+            Self::NotLeading => "not_leading",
+        }
+    }
+}
+
+/// A write that did not succeed.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Stopped {
+    pub(crate) object: ObjectRef,
+    pub(crate) outcome: Outcome,
+}
+
+/// Sends writes.
+pub(crate) struct Executor {
+    pub(crate) client: kube::Client,
+    pub(crate) leadership: Arc<Leadership>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) limit: Duration,
+}
+
+impl Executor {
+    /// Executes a plan for the key. `Err` is the first write that did not succeed; nothing of a later stage was sent.
+    pub(crate) async fn execute<A: Lower + std::fmt::Debug>(
+        &self,
+        key: &Key,
+        plan: &Plan<A>,
+        expectations: &Expectations,
+    ) -> Result<(), Stopped> {
+        for stage in &plan.stages {
+            let sent = stage.iter().map(|action| async move {
+                let write = action.lower();
+                let outcome = self.perform(key, &write, action.is_touch(), expectations).await;
+                if outcome.is_success() {
+                    tracing::info!(%key, object = %write.object, ?action, "executed");
+                }
+                (write.object, outcome)
+            });
+            let failed = join_all(sent).await.into_iter().find(|(_, outcome)| !outcome.is_success());
+            if let Some((object, outcome)) = failed {
+                return Err(Stopped { object, outcome });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one write and records what it means for the fence and for the next observation.
+    pub(crate) async fn perform(
+        &self,
+        key: &Key,
+        write: &Write,
+        is_touch: bool,
+        expectations: &Expectations,
+    ) -> Outcome {
+        let outcome = self.send(write).await;
+        self.telemetry.wrote(write, &outcome);
+        match &outcome {
+            Outcome::Applied(Some(version)) | Outcome::AlreadyExistsOurs(version) => {
+                expectations.wrote(key, &write.object.kind, version);
+            }
+            Outcome::Gone => {
+                if let Some(uid) = &write.preconditions.uid {
+                    expectations.deleted(key, &write.object, uid);
+                }
+            }
+            // A touch that comes late only stamps; a create that comes late meets its own name.
+            Outcome::Unknown(_) if !is_touch && !matches!(write.change, Change::Create { .. }) => {
+                self.leadership.unknown(&write.object);
+            }
+            Outcome::Applied(None)
+            | Outcome::Unknown(_)
+            | Outcome::Conflict(_)
+            | Outcome::Refused(_)
+            | Outcome::Unavailable(_)
+            | Outcome::NotLeading => {}
+        }
+        outcome
+    }
+
+    async fn send(&self, write: &Write) -> Outcome {
+        // Permission is asked for at the last moment, and no answer is awaited for longer than it lasts.
+        let Some(left) = self.leadership.permission() else { return Outcome::NotLeading };
+        let request = write.request();
+        let sent = client::send(&self.client, &request, self.limit.min(left)).await;
+        let reply = match sent {
+            Ok(reply) => reply,
+            Err(error) => return Outcome::Unknown(error.to_string()),
+        };
+        self.telemetry.answered(&write.object, request.method, reply.status);
+        match classify(&write.change, &reply) {
+            Verdict::Is(outcome) => outcome,
+            Verdict::AlreadyExists => self.whose(write, left).await,
+        }
+    }
+
+    /// A create met its own name: it is done if the object has the owner that we would have given it.
+    async fn whose(&self, write: &Write, left: Duration) -> Outcome {
+        #[derive(Deserialize)]
+        struct Existing {
+            metadata: Meta,
+        }
+        let path = write.object.path();
+        let read = client::get(&self.client, &path, Form::Metadata, self.limit.min(left)).await;
+        let existing = match read {
+            Ok(reply) if reply.is_success() => serde_json::from_slice::<Existing>(&reply.body),
+            Ok(_) | Err(_) => return Outcome::Conflict("it existed, and cannot be read".into()),
+        };
+        let Ok(Existing { metadata }) = existing else {
+            return Outcome::Conflict("it exists, and cannot be decoded".into());
+        };
+        let wanted = match &write.change {
+            Change::Create { body } => body.pointer("/metadata/ownerReferences/0/uid"),
+            _ => None,
+        };
+        match wanted.and_then(Value::as_str) {
+            Some(uid) if metadata.is_owned_by(uid) => {
+                Outcome::AlreadyExistsOurs(metadata.resource_version)
+            }
+            // Objects without an owner of ours are known by their name alone.
+            None => Outcome::AlreadyExistsOurs(metadata.resource_version),
+            Some(_) => Outcome::Refused(format!("{} exists and is not ours", write.object)),
+        }
+    }
+}
+
+enum Verdict {
+    Is(Outcome),
+    AlreadyExists,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Status {
+    kind: String,
+    message: String,
+    reason: String,
+    details: Details,
+    metadata: Meta,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Details {
+    causes: Vec<Cause>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Cause {
+    reason: String,
+}
+
+/// Says what an answer to a write means (`design.md` 8).
+fn classify(change: &Change, reply: &Reply) -> Verdict {
+    let status: Status = serde_json::from_slice(&reply.body).unwrap_or_default();
+    if reply.is_success() {
+        return Verdict::Is(success(change, &status));
+    }
+    let words =
+        if status.message.is_empty() { reply.message() } else { status.message.clone() };
+    let causes = &status.details.causes;
+    let is_create = matches!(change, Change::Create { .. });
+    Verdict::Is(match reply.status {
+        409 if is_create && status.reason == "AlreadyExists" => return Verdict::AlreadyExists,
+        409 if causes.iter().any(|cause| cause.reason == "FieldManagerConflict") => {
+            Outcome::Refused(words)
+        }
+        409 => Outcome::Conflict(words),
+        404 if !is_create => Outcome::Conflict(words),
+        // A failed `test` of a JSON patch, or a path that is missing, has no causes; a value that is not valid has.
+        422 if causes.is_empty() => Outcome::Conflict(words),
+        429 => Outcome::Unavailable(reply.retry_after),
+        500 if words.contains("failed to create typed patch object") => Outcome::Refused(words),
+        500.. => Outcome::Unknown(words),
+        _ => Outcome::Refused(words),
+    })
+}
+
+fn success(change: &Change, body: &Status) -> Outcome {
+    let version = &body.metadata.resource_version;
+    let lives_on =
+        body.metadata.deletion_timestamp.is_some() || !body.metadata.finalizers.is_empty();
+    if matches!(change, Change::Delete { .. }) && (body.kind == "Status" || !lives_on) {
+        return Outcome::Gone;
+    }
+    Outcome::Applied((!version.is_empty()).then(|| version.clone()))
+}
+
+#[cfg(test)]
+mod tests;

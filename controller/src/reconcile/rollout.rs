@@ -1,0 +1,198 @@
+//! Builds the view of a Rollout.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
+use sluice_crds::object::{Kind, Meta, ObjectRef};
+use sluice_crds::rollout::steps::TemplateRef;
+use sluice_crds::rollout::{LabelSelector, RolloutAnalysis, RolloutRecord};
+use sluice_engine::config::EngineConfig;
+use sluice_engine::fence::EpochView;
+use sluice_engine::plan::Reconciler;
+use sluice_engine::rollout::RolloutReconciler;
+use sluice_engine::view::{AnalysisRunView, Lookup, ReplicaSetRecord, RolloutView};
+
+use super::{Found, Observer, Sight, Work, subject};
+use crate::clock::Clock;
+use crate::config::Role;
+use crate::facts::Facts;
+use crate::queue::Key;
+use crate::secrets::Secrets;
+use crate::stores::{Stores, by_name, records};
+
+mod claims;
+mod selector;
+
+/// Sees Rollouts.
+pub(crate) struct RolloutObserver {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: Arc<EngineConfig>,
+    pub(crate) stores: Arc<Stores>,
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) quarantine: Arc<dyn Quarantine>,
+}
+
+/// Tells which content of a Rollout the Application that manages it holds in quarantine.
+pub(crate) trait Quarantine: Send + Sync {
+    /// Returns the reason by template hash.
+    fn of(&self, rollout: &RolloutRecord) -> BTreeMap<String, String>;
+}
+
+impl Observer for RolloutObserver {
+    type R = RolloutReconciler;
+
+    fn observe(&self, key: &Key, epoch: EpochView) -> Sight<RolloutView> {
+        let Some(rollout) = self.stores.rollouts.get(&key.namespace, &key.name) else {
+            return Sight::Gone;
+        };
+        if rollout.meta.deletion_timestamp.is_some() {
+            return Sight::Gone;
+        }
+        let mut objects = RolloutReconciler::reads(&rollout).objects;
+        let templates = self.templates(&rollout, &mut objects);
+        self.stores.reads(key, objects.clone());
+        let mut analysis_runs = Vec::new();
+        for run in self.stores.runs.indexed(&records::owned_by(&rollout.meta.uid)) {
+            match run_view(&self.facts, &self.secrets, key, run) {
+                Some(view) => analysis_runs.push(view),
+                None => return Sight::Waits("a Secret that an AnalysisRun names".into()),
+            }
+        }
+        let services: BTreeSet<String> = objects
+            .iter()
+            .filter(|object| object.kind == Kind::SERVICE)
+            .map(|object| object.name.clone())
+            .collect();
+        let endpoints = services
+            .iter()
+            .map(|name| (name.clone(), self.stores.endpoints(&key.namespace, name)))
+            .collect();
+        let view = RolloutView {
+            now: self.clock.now(),
+            config: Arc::clone(&self.config),
+            epoch,
+            replica_sets: self.replica_sets(&rollout),
+            services: by_name(&self.stores.services, &key.namespace, services),
+            endpoints,
+            routes: self.routes(&objects),
+            templates,
+            analysis_runs,
+            confirmations: BTreeMap::new(),
+            claims: claims::of(&self.stores, key, &rollout, &objects),
+            quarantined: self.quarantine.of(&rollout),
+            rollout: Arc::clone(&rollout),
+        };
+        Sight::Found(Box::new(Found { view, subject: subject(Kind::ROLLOUT, &rollout.meta) }))
+    }
+
+    fn metas(view: &RolloutView) -> Vec<&Meta> {
+        let sets = view.replica_sets.iter().map(|set| &set.meta);
+        let services = view.services.values().filter_map(Lookup::present).map(|s| &s.meta);
+        let routes = view.routes.values().filter_map(Lookup::present).map(|route| &route.meta);
+        std::iter::once(&view.rollout.meta).chain(sets).chain(services).chain(routes).collect()
+    }
+
+    fn run(&self, _: &Key, _: &RolloutView, task: &<RolloutReconciler as Reconciler>::Task) -> Work {
+        match *task {}
+    }
+
+    fn forget(&self, key: &Key) {
+        self.stores.reads(key, BTreeSet::new());
+    }
+}
+
+impl RolloutObserver {
+    fn replica_sets(&self, rollout: &RolloutRecord) -> Vec<Arc<ReplicaSetRecord>> {
+        let store = &self.stores.replica_sets;
+        let mut sets = store.indexed(&records::owned_by(&rollout.meta.uid));
+        let wanted: &LabelSelector = match &rollout.spec.selector {
+            Some(selector) => selector,
+            None => return sets,
+        };
+        let orphans = store.indexed(&records::unowned_in(&rollout.meta.namespace));
+        sets.extend(orphans.into_iter().filter(|set| selector::selects(wanted, &set.meta.labels)));
+        sets.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
+        sets
+    }
+
+    fn routes(
+        &self,
+        objects: &BTreeSet<ObjectRef>,
+    ) -> BTreeMap<ObjectRef, Lookup<Arc<sluice_engine::view::RouteRecord>>> {
+        let lookup = |object: &ObjectRef| {
+            let namespace = object.namespace.as_deref().unwrap_or_default();
+            Some((object.clone(), self.stores.routes_of(&object.kind)?.lookup(namespace, &object.name)))
+        };
+        objects.iter().filter_map(lookup).collect()
+    }
+
+    /// Returns the templates that the spec names, also through other templates, and adds them to what the Rollout reads.
+    fn templates(
+        &self,
+        rollout: &RolloutRecord,
+        objects: &mut BTreeSet<ObjectRef>,
+    ) -> BTreeMap<TemplateRef, Lookup<Arc<AnalysisTemplateRecord>>> {
+        let namespace = &rollout.meta.namespace;
+        let mut found = BTreeMap::new();
+        let mut open: Vec<TemplateRef> = named_templates(rollout);
+        while let Some(reference) = open.pop() {
+            if found.contains_key(&reference) {
+                continue;
+            }
+            let name = &reference.template_name;
+            let lookup = if reference.cluster_scope == Some(true) {
+                objects.insert(ObjectRef::cluster(Kind::CLUSTER_ANALYSIS_TEMPLATE, &**name));
+                self.stores.cluster_templates.lookup("", name)
+            } else {
+                objects.insert(ObjectRef::namespaced(Kind::ANALYSIS_TEMPLATE, &**namespace, &**name));
+                self.stores.templates.lookup(namespace, name)
+            };
+            if let Some(record) = lookup.present() {
+                open.extend(record.spec.templates.iter().flatten().cloned());
+            }
+            found.insert(reference, lookup);
+        }
+        found
+    }
+}
+
+/// Returns the templates that a spec names itself.
+fn named_templates(rollout: &RolloutRecord) -> Vec<TemplateRef> {
+    let strategy = &rollout.spec.strategy;
+    let canary = strategy.canary.iter();
+    let steps = canary.clone().flat_map(|c| c.steps.iter().flatten()).filter_map(|step| step.analysis.as_ref());
+    let background = canary.filter_map(|canary| canary.analysis.as_ref()).map(|b| &b.analysis);
+    let blue_green = strategy.blue_green.iter();
+    let promotion = blue_green
+        .flat_map(|bg| bg.pre_promotion_analysis.iter().chain(&bg.post_promotion_analysis));
+    let all: Vec<&RolloutAnalysis> = steps.chain(background).chain(promotion).collect();
+    all.into_iter().flat_map(|analysis| analysis.templates.iter().flatten()).cloned().collect()
+}
+
+/// Returns a run with its facts and the values of its arguments; `None` while a Secret is being read.
+pub(crate) fn run_view(
+    facts: &Facts,
+    secrets: &Arc<Secrets>,
+    reader: &Key,
+    run: Arc<AnalysisRunRecord>,
+) -> Option<AnalysisRunView> {
+    let mut values = BTreeMap::new();
+    let over = run.status.phase.is_some_and(|phase| phase.is_completed());
+    for argument in run.spec.args.iter().flatten().filter(|_| !over) {
+        let source = argument.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref());
+        if let Some(secret) = source {
+            let value = secrets.value(reader, &secret.name, &secret.key)?;
+            values.insert(argument.name.clone(), value);
+        }
+    }
+    let facts = facts.of(&run.meta.uid);
+    Some(AnalysisRunView { run, facts, secrets: values })
+}
+
+/// Returns the key of the Rollout that owns a run.
+pub(crate) fn owner_of(run: &AnalysisRunRecord) -> Option<Key> {
+    let owner = run.meta.owner.as_ref().filter(|owner| owner.kind == "Rollout")?;
+    Some(Key::new(Role::Rollouts, &*run.meta.namespace, &*owner.name))
+}

@@ -1,0 +1,9 @@
+//! The real controller against sim's API server, in virtual time: what it asks for, in which order, and how little.
+
+mod shell {
+    mod abort;
+    mod canary;
+    mod idle;
+    pub(crate) mod stage;
+    mod survival;
+}

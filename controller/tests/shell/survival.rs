@@ -1,0 +1,85 @@
+use std::time::Duration;
+
+use sluice_controller::RunError;
+use sluice_crds::object::{Kind, ObjectRef};
+use sluice_sim::faults::{Fault, Matches};
+
+use super::stage::{Stage, W5, canary_weight, image, rollout, virtual_service};
+
+fn lease() -> ObjectRef {
+    ObjectRef::namespaced(Kind::LEASE, "sluice-system", "argo-rollouts-controller-lock")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_finishes_what_a_killed_process_began() {
+    let stage = Stage::new();
+    stage.create(W5);
+    let first = stage.controller("one");
+    stage.phase(60, "Healthy").await;
+    stage.patch(&rollout(), &image("2"));
+    stage
+        .until(60, "weight 20", |stage| canary_weight(&stage.get(&virtual_service())) == 20)
+        .await;
+    first.kill().await;
+    let second = stage.controller("two");
+    stage.phase(120, "Healthy").await;
+    assert_eq!(canary_weight(&stage.get(&virtual_service())), 0);
+    second.terminate().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clean_stop_releases_the_lease_and_the_standby_takes_over_at_once() {
+    let stage = Stage::new();
+    stage.create(W5);
+    let first = stage.controller("one");
+    stage.phase(60, "Healthy").await;
+    let second = stage.controller("two");
+    stage.pass(Duration::from_secs(10)).await;
+    let lists = stage.recorded("sluice-reads").len();
+    first.terminate().await.unwrap();
+    let holder = |stage: &Stage| stage.get(&lease())["spec"]["holderIdentity"].clone();
+    stage.until(5, "takeover", |stage| holder(stage) == "two").await;
+    stage.patch(&rollout(), &image("2"));
+    stage.phase(120, "Healthy").await;
+    assert_eq!(stage.since("sluice-reads", lists), Vec::<String>::new(), "the standby is warm");
+    second.terminate().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_cannot_renew_stops_writing_and_ends() {
+    let stage = Stage::new();
+    stage.create(W5);
+    let controller = stage.controller("one");
+    stage.phase(60, "Healthy").await;
+    let matches = Matches::plural("leases").verb("update");
+    stage.service.with_faults(|plan| plan.on(matches, 0, u32::MAX, Fault::ErrorBefore(503)));
+    let ended = tokio::time::timeout(Duration::from_secs(30), controller.ended()).await;
+    assert!(matches!(ended.expect("it ends"), Err(RunError::Lost(_))));
+    let writes = stage.recorded("sluice-writes").len();
+    stage.patch(&rollout(), &image("2"));
+    stage.pass(Duration::from_secs(30)).await;
+    assert_eq!(stage.recorded("sluice-writes").len(), writes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_replies_conflicts_and_busy_servers_do_not_stop_a_canary() {
+    let stage = Stage::new();
+    stage.create(W5);
+    let controller = stage.controller("one");
+    stage.phase(60, "Healthy").await;
+    let faults = [
+        ("virtualservices", Fault::LoseReply),
+        ("replicasets", Fault::Conflict),
+        ("services", Fault::ErrorAfter(503)),
+        ("rollouts", Fault::LoseRequest),
+        ("replicasets", Fault::Throttle { retry_after_seconds: 2 }),
+    ];
+    for (plural, fault) in faults {
+        let matches = Matches::plural(plural).verb("patch").actor("sluice-writes");
+        stage.service.with_faults(|plan| plan.on(matches, 0, 1, fault));
+    }
+    stage.patch(&rollout(), &image("2"));
+    stage.phase(180, "Healthy").await;
+    assert_eq!(canary_weight(&stage.get(&virtual_service())), 0);
+    controller.terminate().await.unwrap();
+}
