@@ -13,6 +13,7 @@ use crate::validate::{FieldPath, Problem};
 mod analysis;
 mod application;
 mod document;
+mod keys;
 mod others;
 mod rollout;
 

@@ -1,5 +1,6 @@
 use std::fmt::Write;
 
+use super::keys::KEYS;
 use super::{SYNC_OPTIONS, State, feature};
 use crate::crd::{DEFINITIONS, fields};
 
@@ -45,6 +46,13 @@ pub fn document() -> String {
             option.values.iter().map(|value| format!("`{}={value}`", option.key)).collect();
         let state = State::as_str(option.state);
         writeln!(text, "| {} | {state} | {} |", values.join(", "), option.note)
+            .expect("writing to a text cannot fail");
+    }
+    text.push_str(
+        "\n## Labels and annotations\n\n| key | on | state | note |\n|---|---|---|---|\n",
+    );
+    for key in KEYS {
+        writeln!(text, "| `{}` | {} | {} | {} |", key.name, key.on, key.state.as_str(), key.note)
             .expect("writing to a text cannot fail");
     }
     text

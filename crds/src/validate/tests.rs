@@ -565,3 +565,11 @@ fn an_object_is_checked_by_schema_and_by_rules_and_no_field_twice() {
         ]
     );
 }
+
+#[test]
+fn what_users_documents_show_is_accepted_as_written() {
+    for value in crate::yaml::values(include_str!("../../tests/data/users.yaml")).unwrap() {
+        let found = object(&value).unwrap();
+        assert_eq!(found, Vec::new(), "{} {}", value["kind"], value["metadata"]["name"]);
+    }
+}
