@@ -30,6 +30,7 @@ pub const RELAYED: [&str; 6] = ["apiserver", "gateway", "prometheus", "envoy", "
 
 const RUN: &str = "SLUICE_BED_RUN";
 const PORTS: &str = "SLUICE_BED_OUTSIDE_PORTS";
+const OUTER: &str = "SLUICE_BED_OUTER";
 
 /// Which side of [`enter`] this process is on.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub enum Entered {
 pub struct Inside {
     /// Folder of this run, the same path on both sides.
     pub run: PathBuf,
+    /// Process id outside of the process whose end is the end of all this.
+    pub outer: u32,
     /// For each name of [`RELAYED`] the port of the listener on 127.0.0.1 outside.
     pub outside: BTreeMap<String, u16>,
 }
@@ -70,7 +73,9 @@ pub fn enter(cache: &Cache) -> Result<Entered> {
             .filter_map(|pair| pair.split_once('='))
             .filter_map(|(name, port)| Some((name.to_owned(), port.parse().ok()?)))
             .collect();
-        return Ok(Entered::Inside(Inside { run: run.into(), outside }));
+        let outer = std::env::var(OUTER).ok().and_then(|text| text.parse().ok());
+        let outer = outer.with_context(|| format!("`{OUTER}` is not set beside `{RUN}`"))?;
+        return Ok(Entered::Inside(Inside { run: run.into(), outer, outside }));
     }
     let say = |line: &str| eprintln!("{line}");
     doctor::require(cache, &say)?;
@@ -84,6 +89,7 @@ pub fn enter(cache: &Cache) -> Result<Entered> {
         .args(std::env::args_os().skip(1))
         .env(RUN, &run)
         .env(PORTS, ports)
+        .env(OUTER, std::process::id().to_string())
         .status()
         .context("cannot run `unshare` (package util-linux)")?;
     if status.success() {
@@ -116,10 +122,8 @@ fn own_run(cache: &Cache) -> Result<(PathBuf, File)> {
     // Between making a folder and locking its file, it looks dead to another process.
     let lock = cache.lock()?;
     remove_dead_runs(&cache.run());
-    let run = cache.run().join(std::process::id().to_string());
-    if run.exists() {
-        fs::remove_dir_all(&run)?;
-    }
+    // Process ids repeat: a bed inside a container, or inside another bed, counts from 1.
+    let run = tempfile::Builder::new().prefix("bed-").tempdir_in(cache.run())?.keep();
     fs::create_dir_all(run.join("relay"))?;
     let owner = File::create(run.join("owner"))?;
     owner.lock().context("cannot lock the run folder")?;

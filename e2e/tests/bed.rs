@@ -1,22 +1,24 @@
 //! Promises of the bed itself: what other tests stand on.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::Utc;
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
 use kube::{Api, ResourceExt as _, api::ListParams};
 use serde_json::{Value, json};
 use sluice_e2e::{
     bed::{
         Bed,
         controller::{self, Installation},
-        mesh, metrics,
-        process::until,
+        identity, mesh, metrics,
+        process::{Process, until},
+        sibling,
     },
     given::Scene,
     harness, recorder,
 };
+use tokio::process::Command;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         a_push_over_http_is_cloned_over_http,
         every_revision_is_recorded_and_every_write_is_audited,
         the_controllers_account_reads_no_secrets,
+        two_beds_stand_side_by_side_with_equal_addresses,
     ])
 }
 
@@ -131,8 +134,7 @@ async fn a_pod_is_ready_only_when_its_gates_are_open(bed: Arc<Bed>) -> Result<()
     let closed = scene.then(object, "has ready containers", SOON, running).await?;
     ensure!(condition(&closed, "Ready") == "False", "ready behind a closed gate");
 
-    let pods: Api<k8s_openapi::api::core::v1::Pod> =
-        Api::namespaced(scene.bed.admin.clone(), &scene.namespace);
+    let pods: Api<Pod> = Api::namespaced(scene.bed.admin.clone(), &scene.namespace);
     let open = json!({ "status": { "conditions":
         [{ "type": "example.org/open", "status": "True" }] } });
     let patch = kube::api::Patch::Strategic(open);
@@ -185,8 +187,7 @@ async fn a_job_fails_with_the_exit_code_of_its_process(bed: Arc<Bed>) -> Result<
     let ended = |kind: &'static str| move |job: &Value| condition(job, kind) == "True";
     scene.then(("batch/v1", "Job", "good"), "succeeds", SOON, ended("Complete")).await?;
     scene.then(("batch/v1", "Job", "bad"), "fails", SOON, ended("Failed")).await?;
-    let pods: Api<k8s_openapi::api::core::v1::Pod> =
-        Api::namespaced(scene.bed.admin.clone(), &scene.namespace);
+    let pods: Api<Pod> = Api::namespaced(scene.bed.admin.clone(), &scene.namespace);
     let of_bad = ListParams::default().labels("job-name=bad");
     let pod = pods.list(&of_bad).await?.items.pop().context("the Job has a Pod")?;
     let pod = serde_json::to_value(pod)?;
@@ -202,8 +203,7 @@ async fn a_deleted_pod_is_not_ready_and_lives_until_its_hook_is_over(bed: Arc<Be
     let object = ("v1", "Pod", "hooked");
     let ready = |pod: &Value| condition(pod, "Ready") == "True";
     scene.then(object, "is ready", SOON, ready).await?;
-    let pods: Api<k8s_openapi::api::core::v1::Pod> =
-        Api::namespaced(scene.bed.admin.clone(), &scene.namespace);
+    let pods: Api<Pod> = Api::namespaced(scene.bed.admin.clone(), &scene.namespace);
 
     let begun = std::time::Instant::now();
     pods.delete("hooked", &kube::api::DeleteParams::default()).await?;
@@ -330,5 +330,31 @@ async fn the_controllers_account_reads_no_secrets(bed: Arc<Bed>) -> Result<()> {
     ensure!(forbidden, "a list of all Secrets was answered {:?}", refused.map(|l| l.items.len()));
     let requests = recorder::audit(bed.control_plane.audit_log(), controller::USER, since)?;
     ensure!(requests.len() >= 2, "the audit log has {} requests of it", requests.len());
+    Ok(())
+}
+
+async fn two_beds_stand_side_by_side_with_equal_addresses(bed: Arc<Bed>) -> Result<()> {
+    Scene::new(Arc::clone(&bed), "only-here").await?;
+    let folder = tempfile::tempdir()?;
+    let note = folder.path().join("note.json");
+    let mut command = Command::new(sibling("sluice-bed")?);
+    // It shall enter namespaces of its own, not think itself inside of ours.
+    command.env_remove("SLUICE_BED_RUN").args(["run", "--note"]).arg(&note);
+    let mut other = Process::start("other-bed", command, folder.path())?;
+    let limit = Duration::from_secs(120);
+    let state: Value = other
+        .ready(limit, || async { Ok(serde_json::from_slice(&std::fs::read(&note)?)?) })
+        .await?;
+
+    let kubeconfig = state["kubeconfig"].as_str().context("the note names a kubeconfig")?;
+    let there: Api<Namespace> = Api::all(identity::client(Path::new(kubeconfig)).await?);
+    let here: Api<Namespace> = Api::all(bed.admin.clone());
+    there.get("istio-system").await.context("the other bed's API server answers")?;
+    ensure!(here.get_opt("only-here").await?.is_some(), "our namespace is gone");
+    ensure!(there.get_opt("only-here").await?.is_none(), "the other bed sees our namespace");
+    other.kill().await?;
+    let gone = || async { Ok(there.get("istio-system").await.is_err().then_some(())) };
+    until("the other bed is gone", SOON, gone).await?;
+    here.get("only-here").await.context("our bed lives on")?;
     Ok(())
 }

@@ -47,7 +47,7 @@ enum Action {
         command: Vec<String>,
     },
     /// The bed in the foreground, until it is interrupted.
-    Run(Settings),
+    Run(Foreground),
 }
 
 #[derive(clap::Args, Clone)]
@@ -58,6 +58,15 @@ struct Settings {
     /// Time from scheduling to a started container.
     #[arg(long, default_value_t = 1000)]
     start_delay_ms: u64,
+}
+
+#[derive(clap::Args, Clone)]
+struct Foreground {
+    #[command(flatten)]
+    settings: Settings,
+    /// Where to note, once it is ready, how the bed is reached.
+    #[arg(long)]
+    note: Option<PathBuf>,
 }
 
 /// What `up` leaves behind for the other commands.
@@ -108,7 +117,7 @@ fn act(action: Action) -> Result<ExitCode> {
             report(&state);
         }
         Action::Shell { command } => return shell(&cache, &command),
-        Action::Run(settings) => return run(&cache, settings),
+        Action::Run(foreground) => return run(&cache, foreground),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -138,6 +147,7 @@ fn up(cache: &Cache, settings: &Settings) -> Result<()> {
     let out = File::create(&log)?;
     let mut command = Command::new("setsid");
     command.arg(std::env::current_exe()?).arg("run");
+    command.arg("--note").arg(note(cache));
     command.arg(format!("--start-delay-ms={}", settings.start_delay_ms));
     if let Some(controller) = &settings.controller {
         command.arg("--controller").arg(controller.canonicalize().with_context(|| {
@@ -176,7 +186,8 @@ fn down(cache: &Cache) -> Result<()> {
         say("no bed is up");
         return Ok(());
     };
-    let status = Command::new("kill").arg(state.pid.to_string()).status()?;
+    let script = format!("kill {}", state.pid);
+    let status = Command::new("sh").args(["-c", &script]).status()?;
     ensure!(status.success(), "cannot end process {}", state.pid);
     let started = Instant::now();
     while current(cache).is_some() {
@@ -210,7 +221,7 @@ fn shell(cache: &Cache, words: &[String]) -> Result<ExitCode> {
 }
 
 /// The bed in this process; it ends with it.
-fn run(cache: &Cache, settings: Settings) -> Result<ExitCode> {
+fn run(cache: &Cache, Foreground { settings, note }: Foreground) -> Result<ExitCode> {
     let inside = match inside::enter(cache)? {
         Entered::Inside(inside) => inside,
         Entered::Outside(code) => return Ok(code),
@@ -229,10 +240,9 @@ fn run(cache: &Cache, settings: Settings) -> Result<ExitCode> {
             }
             None => None,
         };
-        let outer = run.file_name().and_then(|name| name.to_str()?.parse().ok());
         let urls = ["gateway", "prometheus", "envoy", "git", "controller"];
         let state = State {
-            pid: outer.context("a run folder is named by its process")?,
+            pid: bed.inside.outer,
             run: run.clone(),
             kubeconfig: bed.outside_kubeconfig()?,
             kubectl: bed.parts.kubectl.clone(),
@@ -240,9 +250,12 @@ fn run(cache: &Cache, settings: Settings) -> Result<ExitCode> {
             ready_seconds: bed.took.as_secs_f64(),
         };
         report(&state);
-        let part = note(cache).with_extension("part");
-        fs::write(&part, serde_json::to_vec_pretty(&state)?)?;
-        fs::rename(part, note(cache))?;
+        if let Some(note) = note {
+            // Renamed into place: whoever waits for it must not read half of it.
+            let part = note.with_extension("part");
+            fs::write(&part, serde_json::to_vec_pretty(&state)?)?;
+            fs::rename(part, note)?;
+        }
         tokio::signal::ctrl_c().await?;
         Ok(ExitCode::SUCCESS)
     })
