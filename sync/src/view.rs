@@ -43,8 +43,8 @@ impl Default for SyncConfig {
 }
 
 /// Everything that a decision about one Application may look at. Build it in this order: `application`, `project` and `record`
-/// (see [`crate::ApplicationReconciler`]'s `reads`), `revision`, `rendered` (for [`crate::render_keys`]), `live` (for
-/// [`crate::target_keys`]), the rest.
+/// (see [`crate::ApplicationReconciler`]'s `reads`), `revisions` (for [`crate::revision_keys`]), `rendered` (for
+/// [`crate::render_keys`]), `live` (for [`crate::target_keys`]), the rest.
 #[derive(Clone, Debug)]
 pub struct ApplicationView {
     /// The instant of the observation.
@@ -59,8 +59,8 @@ pub struct ApplicationView {
     pub project: Lookup<Arc<AppProjectRecord>>,
     /// The ConfigMap that keeps what is quarantined; named by [`crate::hold::record_object`].
     pub record: Lookup<Arc<LiveObject>>,
-    /// What the source's revision resolves to, for [`crate::revision_key`].
-    pub revision: Fact<Revision>,
+    /// What revisions resolve to, for each of [`crate::revision_keys`].
+    pub revisions: BTreeMap<RevisionKey, Fact<Revision>>,
     /// When the shell first saw the refresh annotation that the Application carries; `None` without annotation.
     pub refresh_seen_at: Option<DateTime<Utc>>,
     /// Random share of the polling interval, drawn by the shell once for each application. Argo: 0 to 60 s.
@@ -91,12 +91,21 @@ pub struct Refusal {
     pub at: DateTime<Utc>,
 }
 
+/// Which revision: a repository and a name in it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RevisionKey {
+    /// Repository.
+    pub url: String,
+    /// Branch, tag, commit or `HEAD`.
+    pub revision: String,
+}
+
 /// What a revision of a source resolves to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Revision {
     /// Full commit id.
     pub commit: String,
-    /// Whether the branch was rewritten: the last commit seen before is not an ancestor. Unknown counts as no.
+    /// Whether the history was rewritten: the commit seen before is not an ancestor. Unknown counts as no.
     pub rewritten: bool,
 }
 
@@ -134,15 +143,10 @@ pub struct Rendered {
 /// Slow work that a decision wants to be going on.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Task {
-    /// Ask the repository what the revision resolves to. The result is a new `ApplicationView.revision`, whether or not it
-    /// changed: its instant ends the task.
-    FetchRevision {
-        /// Repository.
-        url: String,
-        /// Branch, tag, commit or `HEAD`.
-        revision: String,
-    },
-    /// Render a source at a commit. The result is an entry of `ApplicationView.rendered`.
+    /// Ask the repository what the revision resolves to. The result is a new entry of `ApplicationView.revisions`, whether or
+    /// not it changed: its younger instant ends the task.
+    FetchRevision(RevisionKey),
+    /// Render a source at a commit. The result is a new entry of `ApplicationView.rendered`.
     Render(RenderKey),
 }
 
