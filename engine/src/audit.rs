@@ -1,12 +1,22 @@
-//! The invariants, checked independently of the decision.
+//! The invariants S1–S25 of a Rollout, checked by code that knows the laws and not the algorithm.
+//!
+//! [`audit`] looks at one decision and the view that it was made on: it runs before every plan, and a violating decision is
+//! not executed. [`check_history`] looks at what an API server recorded: every revision of every object, whoever wrote it.
+//! Nothing here calls what `rollout` decides with; the arithmetic of need and share is written a second time on purpose.
+//!
+//! Source: `reliability` 3.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sluice_crds::object::Kind;
 
-use crate::plan::{Decision, Violation};
-use crate::rollout::RolloutReconciler;
-use crate::view::RolloutView;
+mod decision;
+mod history;
+mod law;
+mod writes;
+
+pub use decision::audit;
+pub use history::check_history;
 
 /// One revision of one object, as a recorder saw it.
 #[derive(Clone, PartialEq, Debug)]
@@ -23,12 +33,5 @@ pub struct HistoryRevision {
     pub writer: Option<String>,
 }
 
-/// Checks one decision.
-pub fn audit(_view: &RolloutView, _decision: &Decision<RolloutReconciler>) -> Vec<Violation> {
-    Vec::new()
-}
-
-/// Checks a recorded history, ordered by `resourceVersion`.
-pub fn check_history(_revisions: &[HistoryRevision]) -> Vec<Violation> {
-    Vec::new()
-}
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,6 @@ mod canary;
 mod deadline;
 mod fencing;
 mod history;
-mod leaves;
 mod metadata;
 mod pause;
 mod problems;

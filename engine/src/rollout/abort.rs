@@ -25,6 +25,13 @@ pub(crate) fn find(s: &Situation<'_>, verdicts: &Verdicts) -> Abort {
         return Abort::default();
     }
     let status = s.status();
+    if let Some(evidence) = s.view.quarantined.get(&s.hash)
+        && status.abort != Some(true)
+    {
+        // Also after a retry: only a release lets this content go on.
+        let cause = format!("revision {} is in quarantine: {evidence}", s.hash);
+        return Abort { on: true, cause: Some(cause) };
+    }
     if status.abort == Some(true) {
         let cause = status.aborted_at.is_none().then(String::new);
         return Abort { on: true, cause };

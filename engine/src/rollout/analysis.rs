@@ -11,8 +11,9 @@ use sluice_crds::rollout::status::AnalysisRunRef;
 
 use super::abort::Abort;
 use super::action::{Action, Target};
-use super::leaves;
 use super::situation::Situation;
+use crate::analysis::arguments::{self, ArgumentError, RolloutSource};
+use crate::analysis::judge;
 use crate::view::{AnalysisRunView, hash_of};
 
 /// Why a run exists.
@@ -105,8 +106,9 @@ pub(crate) fn verdicts(s: &Situation<'_>) -> Verdicts {
 }
 
 fn verdict(s: &Situation<'_>, view: &AnalysisRunView) -> Verdict {
-    let (phase, message) = leaves::judged(s.view, view);
-    Verdict { name: view.run.meta.name.clone(), phase, message }
+    let outcome = judge::verdict_of(view, s.now(), &s.view.config);
+    let name = view.run.meta.name.clone();
+    Verdict { name, phase: outcome.phase, message: outcome.message }
 }
 
 /// The newest run of the present attempt with the purpose, of the present step for step runs.
@@ -180,7 +182,7 @@ fn start(
         return None;
     }
     // A spec that cannot be resolved is reported by `problems` before a decision comes this far.
-    let spec = leaves::run_spec(s, analysis).ok()?;
+    let spec = run_spec(s, analysis).ok()?;
     let base = match purpose {
         Purpose::Step => {
             format!("{}-{}-{}-{}", s.rollout.meta.name, s.hash, s.revision(), s.index())
@@ -191,6 +193,20 @@ fn start(
     let body = run_body(s, purpose, analysis, &name, &spec);
     let object = ObjectRef { kind: Kind::ANALYSIS_RUN, namespace: s.view.object().namespace, name };
     Some(Action::StartAnalysis { target: Target::new(s.view, object), body })
+}
+
+/// Returns the spec of the run that the analysis asks for.
+pub(crate) fn run_spec(
+    s: &Situation<'_>,
+    analysis: &RolloutAnalysis,
+) -> Result<AnalysisRunSpec, ArgumentError> {
+    let source = RolloutSource {
+        rollout: s.rollout,
+        latest: Some(&s.hash),
+        // Before the first promotion there is no other version to name.
+        stable: s.stable_hash.or(Some(&s.hash)),
+    };
+    arguments::run_spec(analysis, &s.view.templates, &source)
 }
 
 fn free_name(s: &Situation<'_>, base: &str) -> String {
@@ -249,7 +265,7 @@ fn stops(s: &Situation<'_>, wanted: &[String]) -> Vec<Action> {
         .filter(|view| view.run.spec.terminate != Some(true))
         .filter(|view| !wanted.contains(&view.run.meta.name))
         // The patch that completes the run is on its way when the verdict is in already.
-        .filter(|view| !leaves::judged(s.view, view).0.is_completed())
+        .filter(|view| !judge::verdict_of(view, s.now(), &s.view.config).phase.is_completed())
         .map(|view| Action::StopAnalysis {
             target: Target::of(s.view, view.run.meta.object(Kind::ANALYSIS_RUN), &view.run.meta),
         })

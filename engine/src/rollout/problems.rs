@@ -8,7 +8,8 @@ use sluice_crds::rollout::strategy::CanaryStrategy;
 use sluice_crds::rollout::{CanaryStep, LabelSelector, RolloutAnalysis, RolloutRecord};
 
 use super::situation::{Situation, current_set, wanted_hash};
-use super::{leaves, pause, routes};
+use super::{analysis, pause, routes};
+use crate::analysis::arguments::{self, ArgumentError};
 use crate::view::{Lookup, RolloutView, ServiceRecord};
 
 /// One thing that is wrong.
@@ -272,7 +273,7 @@ fn unread(view: &RolloutView, canary: &CanaryStrategy) -> Option<String> {
             .map(|object| object.to_string())
     };
     let template = || {
-        templates(canary)
+        arguments::references(&templates(canary), &view.templates)
             .into_iter()
             .find(|name| matches!(view.templates.get(name), None | Some(Lookup::Unknown)))
             .map(|name| format!("AnalysisTemplate `{}`", name.template_name))
@@ -305,7 +306,7 @@ fn references(view: &RolloutView, canary: &CanaryStrategy) -> Vec<Problem> {
         problems.push(Problem::new(at, problem.message, problem.hint.unwrap_or_default()));
     }
     for (path, analysis) in analyses(canary) {
-        problems.extend(template_problems(view, canary, &path, analysis));
+        problems.extend(template_problem(view, canary, &path, analysis));
     }
     for (object, other) in &view.claims {
         problems.push(claimed(object, other));
@@ -356,34 +357,23 @@ fn service_problem(view: &RolloutView, at: &str, service: &ServiceRecord) -> Opt
     ))
 }
 
-fn template_problems(
+fn template_problem(
     view: &RolloutView,
     canary: &CanaryStrategy,
     path: &str,
     analysis: &RolloutAnalysis,
-) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (index, name) in analysis.templates.iter().flatten().enumerate() {
-        if view.templates.get(name).and_then(Lookup::present).is_none() {
-            let kind = if name.cluster_scope == Some(true) {
-                "ClusterAnalysisTemplate"
-            } else {
-                "AnalysisTemplate"
-            };
-            problems.push(Problem::new(
-                format!("{path}.templates[{index}].templateName"),
-                format!("{kind} '{}' not found", name.template_name),
-                "create it, or correct the name",
-            ));
-        }
+) -> Option<Problem> {
+    if analysis.templates.iter().flatten().next().is_none() {
+        return None;
     }
-    if problems.is_empty() && analysis.templates.is_some() {
-        let s = Situation::observe(view, canary);
-        if let Err(message) = leaves::run_spec(&s, analysis) {
-            problems.push(Problem::new(path, message, "correct the template or its arguments"));
-        }
-    }
-    problems
+    let s = Situation::observe(view, canary);
+    let error = analysis::run_spec(&s, analysis).err()?;
+    let hint = match error {
+        ArgumentError::Missing(_) => "create it, or correct the name",
+        ArgumentError::Unknown(_) | ArgumentError::SecretUnknown(_) => "wait",
+        ArgumentError::Invalid(_) => "correct the template or its arguments",
+    };
+    Some(Problem::new(path, error.to_string(), hint))
 }
 
 /// Content in quarantine does not start; one that has started is aborted instead.

@@ -296,15 +296,16 @@ fn weights(s: &Situation<'_>, inputs: &Inputs<'_>, status: &mut RolloutStatus) {
     let canary = inputs.routed.unwrap_or(traffic.canary.weight).min(100);
     let number = |weight: u32| i32::try_from(weight).unwrap_or(100);
     let destination =
-        |weight: u32, service: &Option<String>, hash: &Option<String>| WeightDestination {
+        |weight: u32, service: &Option<String>, hash: Option<&str>| WeightDestination {
             weight: number(weight),
             service_name: service.clone(),
-            pod_template_hash: hash.clone(),
+            pod_template_hash: hash.map(str::to_owned),
         };
+    let promoted = status.stable_rs.as_deref().filter(|hash| !hash.is_empty());
     let old = status.canary.as_ref().and_then(|c| c.weights.as_ref());
     let next = TrafficWeights {
-        canary: destination(canary, &s.canary.canary_service, &traffic.canary.hash),
-        stable: destination(100 - canary, &s.canary.stable_service, &traffic.stable.hash),
+        canary: destination(canary, &s.canary.canary_service, Some(&s.hash)),
+        stable: destination(100 - canary, &s.canary.stable_service, promoted),
         additional: None,
         verified: None,
     };

@@ -136,7 +136,28 @@ impl World {
         });
     }
 
-    #[allow(dead_code)]
+    /// Creates an object as a person would: a new incarnation.
+    pub(super) fn create(&mut self, object: Value) {
+        self.put(object, None);
+    }
+
+    pub(super) fn phase(&self) -> String {
+        self.rollout().status.phase.unwrap_or_default()
+    }
+
+    /// Hash of the template with another image.
+    pub(super) fn hash_of(&self, image: &str) -> String {
+        let mut template = self.rollout().spec.template.unwrap();
+        template["spec"]["containers"][0]["image"] = json!(image);
+        crate::rollout::template_hash::template_hash(&template, None)
+    }
+
+    /// Names of AnalysisRuns, oldest first.
+    pub(super) fn runs(&self) -> Vec<String> {
+        let kind = Kind::ANALYSIS_RUN;
+        self.of(&kind).map(|run| run["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    }
+
     pub(super) fn remove(&mut self, kind: Kind, name: &str) {
         let address = ObjectRef::namespaced(kind, "shop", name);
         let object = self.objects.remove(&address).unwrap();

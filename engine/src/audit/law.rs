@@ -1,0 +1,200 @@
+//! What the laws are stated in: need, weight of a revision, what a destination resolves to (`reliability` 3.1).
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sluice_crds::labels::POD_TEMPLATE_HASH;
+use sluice_crds::rollout::strategy::CanaryStrategy;
+use sluice_crds::rollout::{RolloutSpec, RolloutStatus};
+
+/// A revision that a destination reaches; `None` if it does not tell revisions apart.
+pub(super) type Reached = Option<String>;
+
+/// Shares of one managed route: of the canary destination and of the stable one, and the sum of all destinations.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct RouteShares {
+    pub(super) canary: i64,
+    pub(super) stable: i64,
+    pub(super) total: i64,
+    /// Whether every share is in 0..=100.
+    pub(super) in_range: bool,
+}
+
+/// What routes a Rollout's traffic.
+#[derive(Clone, Copy)]
+pub(super) struct Routing<'a> {
+    canary: &'a CanaryStrategy,
+}
+
+impl<'a> Routing<'a> {
+    /// Returns the routing of a canary through Istio; `None` for anything else.
+    pub(super) fn of(spec: &'a RolloutSpec) -> Option<Self> {
+        let canary = spec.strategy.canary.as_deref()?;
+        canary.traffic_routing.as_ref()?.istio.as_ref()?;
+        Some(Self { canary })
+    }
+
+    /// Names of VirtualServices, without a namespace that may follow.
+    pub(super) fn virtual_services(&self) -> Vec<&'a str> {
+        let istio = self.canary.traffic_routing.as_ref().and_then(|r| r.istio.as_ref());
+        istio
+            .into_iter()
+            .flat_map(|istio| {
+                istio.virtual_service.iter().chain(istio.virtual_services.iter().flatten())
+            })
+            .map(|vs| vs.name.split('.').next().unwrap_or_default())
+            .collect()
+    }
+
+    /// Name of the DestinationRule and its two subsets.
+    pub(super) fn rule(&self) -> Option<(&'a str, &'a str, &'a str)> {
+        let istio = self.canary.traffic_routing.as_ref().and_then(|r| r.istio.as_ref())?;
+        let rule = istio.destination_rule.as_ref()?;
+        let canary = rule.canary_subset_name.as_deref().unwrap_or("canary");
+        Some((&rule.name, canary, rule.stable_subset_name.as_deref().unwrap_or("stable")))
+    }
+
+    /// Names of the canary and stable Services.
+    pub(super) fn services(&self) -> (Option<&'a str>, Option<&'a str>) {
+        (self.canary.canary_service.as_deref(), self.canary.stable_service.as_deref())
+    }
+
+    /// Returns the shares of every HTTP route of the VirtualService that has a destination for the canary.
+    pub(super) fn shares(&self, spec: &Value) -> Vec<RouteShares> {
+        let routes = spec.get("http").and_then(Value::as_array).into_iter().flatten();
+        routes.filter_map(|route| self.route(route)).collect()
+    }
+
+    fn route(&self, route: &Value) -> Option<RouteShares> {
+        let destinations = route.get("route").and_then(Value::as_array)?;
+        let mut shares = RouteShares { in_range: true, ..RouteShares::default() };
+        let mut found = false;
+        for destination in destinations {
+            let only = if destinations.len() == 1 { 100 } else { 0 };
+            let weight = destination.get("weight").and_then(Value::as_i64).unwrap_or(only);
+            shares.total += weight;
+            shares.in_range &= (0..=100).contains(&weight);
+            match self.side(destination.get("destination")?) {
+                Some(true) => {
+                    shares.canary += weight;
+                    found = true;
+                }
+                Some(false) => shares.stable += weight,
+                None => {}
+            }
+        }
+        found.then_some(shares)
+    }
+
+    /// Whether a destination is the canary's (true) or the stable one's (false).
+    fn side(&self, destination: &Value) -> Option<bool> {
+        if let Some((_, canary, stable)) = self.rule() {
+            let subset = destination.get("subset").and_then(Value::as_str)?;
+            return if subset == canary { Some(true) } else { (subset == stable).then_some(false) };
+        }
+        let host = destination.get("host").and_then(Value::as_str)?.split('.').next()?;
+        let (canary, stable) = self.services();
+        if Some(host) == canary { Some(true) } else { (Some(host) == stable).then_some(false) }
+    }
+
+    /// Returns what the two destinations reach, given the selectors of Services by name and the spec of the rule.
+    pub(super) fn reached(
+        &self,
+        selected: impl Fn(&str) -> Reached,
+        rule: Option<&Value>,
+    ) -> (Reached, Reached) {
+        if let Some((_, canary, stable)) = self.rule() {
+            let of = |name: &str| {
+                let subsets = rule?.get("subsets")?.as_array()?;
+                let subset =
+                    subsets.iter().find(|s| s.get("name").and_then(Value::as_str) == Some(name))?;
+                subset.get("labels")?.get(POD_TEMPLATE_HASH)?.as_str().map(str::to_owned)
+            };
+            return (of(canary), of(stable));
+        }
+        let (canary, stable) = self.services();
+        (canary.and_then(&selected), stable.and_then(&selected))
+    }
+}
+
+/// Returns W(h): the greatest share of any route that reaches each revision.
+pub(super) fn weights(
+    shares: &[RouteShares],
+    canary: &Reached,
+    stable: &Reached,
+) -> BTreeMap<String, u32> {
+    let mut all: BTreeMap<String, u32> = BTreeMap::new();
+    for route in shares {
+        let mut here: BTreeMap<&str, i64> = BTreeMap::new();
+        for (hash, weight) in [(canary, route.canary), (stable, route.stable)] {
+            if let Some(hash) = hash {
+                *here.entry(hash).or_default() += weight;
+            }
+        }
+        for (hash, weight) in here {
+            let weight = u32::try_from(weight.max(0)).unwrap_or(u32::MAX);
+            let most = all.entry(hash.to_owned()).or_default();
+            *most = weight.max(*most);
+        }
+    }
+    all
+}
+
+/// Returns N.
+pub(super) fn replicas(spec: &RolloutSpec) -> u32 {
+    u32::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0)
+}
+
+/// Returns need(h, w): the size that `setCanaryScale` declares for the candidate, else `ceil(N * w / 100)` and at least 1.
+pub(super) fn need(spec: &RolloutSpec, status: &RolloutStatus, hash: &str, weight: u32) -> u32 {
+    let n = replicas(spec);
+    if n == 0 || weight == 0 {
+        return 0;
+    }
+    let candidate = status.stable_rs.as_deref() != Some(hash);
+    let declared = candidate.then(|| declared_size(spec, status, n)).flatten();
+    declared.unwrap_or_else(|| part(n, weight)).max(1)
+}
+
+fn part(n: u32, percent: u32) -> u32 {
+    let whole = u64::from(n) * u64::from(percent);
+    u32::try_from(whole / 100 + u64::from(whole % 100 != 0)).unwrap_or(u32::MAX)
+}
+
+fn declared_size(spec: &RolloutSpec, status: &RolloutStatus, n: u32) -> Option<u32> {
+    let steps = spec.strategy.canary.as_deref()?.steps.as_deref()?;
+    let index = usize::try_from(status.current_step_index?).ok()?;
+    if index >= steps.len() || status.promote_full == Some(true) {
+        return None;
+    }
+    let mut size = None;
+    for step in steps.iter().take(index + 1) {
+        if let Some(scale) = &step.set_canary_scale {
+            let number = |value: i32| u32::try_from(value).unwrap_or(0);
+            size = match (scale.match_traffic_weight, scale.replicas, scale.weight) {
+                (Some(true), _, _) => None,
+                (_, Some(replicas), _) => Some(number(replicas)),
+                (_, None, Some(weight)) => Some(part(n, number(weight))),
+                (_, None, None) => None,
+            };
+        }
+    }
+    size
+}
+
+/// Returns how many Pods must be available where `wanted` are needed: all, or the declared share of them.
+pub(super) fn least_available(spec: &RolloutSpec, wanted: u32) -> u32 {
+    let threshold = spec
+        .strategy
+        .canary
+        .as_deref()
+        .and_then(|canary| canary.replica_progress_threshold.as_ref());
+    let Some(threshold) = threshold else { return wanted };
+    let value = u32::try_from(threshold.value).unwrap_or(0);
+    let declared = match threshold.kind.as_str() {
+        "Percent" => part(wanted, value),
+        "Pods" => value,
+        _ => wanted,
+    };
+    if wanted == 0 { 0 } else { declared.clamp(1, wanted) }
+}

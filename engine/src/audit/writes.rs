@@ -1,0 +1,120 @@
+//! Laws about single writes: what a write may touch, and that it carries what makes it safe (S16, S18, S19).
+
+use serde_json::Value;
+use sluice_crds::labels::{EPOCH_PREFIX, POD_TEMPLATE_HASH};
+use sluice_crds::object::{Change, Kind, Write};
+
+/// Returns what the write changes that its kind does not allow (S18).
+pub(super) fn foreign_fields(write: &Write) -> Vec<String> {
+    let allowed = |path: &str| is_ours(&write.object.kind, path);
+    let paths: Vec<String> = match &write.change {
+        // An object that we create is ours as a whole.
+        Change::Create { .. } | Change::Delete { .. } => Vec::new(),
+        Change::Apply { .. } => vec!["/ (server-side apply)".to_owned()],
+        Change::Status { .. } => vec!["/status".to_owned()],
+        Change::MergePatch { body } => leaves(body, String::new()),
+        Change::JsonPatch { operations } => operations
+            .iter()
+            .filter(|operation| operation["op"] != "test")
+            .filter_map(|operation| operation["path"].as_str().map(str::to_owned))
+            .collect(),
+    };
+    paths.into_iter().filter(|path| !allowed(path)).collect()
+}
+
+fn leaves(value: &Value, at: String) -> Vec<String> {
+    match value {
+        Value::Object(map) if !map.is_empty() => map
+            .iter()
+            .flat_map(|(key, value)| {
+                let key = key.replace('~', "~0").replace('/', "~1");
+                leaves(value, format!("{at}/{key}"))
+            })
+            .collect(),
+        _ if at.is_empty() => Vec::new(),
+        _ => vec![at],
+    }
+}
+
+fn is_ours(kind: &Kind, path: &str) -> bool {
+    if let Some(annotation) = path.strip_prefix("/metadata/annotations") {
+        let key = annotation.trim_start_matches('/').replace("~1", "/").replace("~0", "~");
+        return is_our_annotation(kind, &key);
+    }
+    match kind.kind.as_ref() {
+        "Rollout" => path == "/status" || path == "/spec/replicas",
+        "ReplicaSet" => {
+            ["/spec/replicas", "/spec/minReadySeconds", "/metadata/ownerReferences"].contains(&path)
+        }
+        "Service" => path == format!("/spec/selector/{POD_TEMPLATE_HASH}"),
+        "VirtualService" => path.starts_with("/spec/http/") && path.ends_with("/weight"),
+        "DestinationRule" => {
+            path.starts_with("/spec/subsets/")
+                && (path.ends_with(&format!("/labels/{POD_TEMPLATE_HASH}"))
+                    || path.ends_with("/labels"))
+        }
+        "AnalysisRun" => path == "/spec/terminate",
+        _ => false,
+    }
+}
+
+fn is_our_annotation(kind: &Kind, key: &str) -> bool {
+    // A ReplicaSet carries a copy of the Rollout's annotations: all of them are ours to keep.
+    key.is_empty()
+        || kind.kind == "ReplicaSet"
+        || key.starts_with(EPOCH_PREFIX)
+        || key.starts_with(sluice_crds::labels::SLUICE_PREFIX)
+        || key == sluice_crds::labels::REVISION
+        || key == sluice_crds::labels::MANAGED_BY
+}
+
+/// Returns the value of the fence annotation `key` that the write leaves on its object.
+pub(super) fn stamp<'a>(write: &'a Write, key: &str) -> Option<&'a str> {
+    let pointer = key.replace('~', "~0").replace('/', "~1");
+    match &write.change {
+        Change::Create { body } | Change::Apply { body } | Change::MergePatch { body } => {
+            body.pointer(&format!("/metadata/annotations/{pointer}"))?.as_str()
+        }
+        Change::JsonPatch { operations } => {
+            let path = format!("/metadata/annotations/{pointer}");
+            let add = operations
+                .iter()
+                .find(|op| op["op"] == "add" && op["path"].as_str() == Some(path.as_str()))?;
+            add["value"].as_str()
+        }
+        Change::Delete { .. } | Change::Status { .. } => None,
+    }
+}
+
+/// Returns whether the write must carry a stamp: all but deletions and status.
+pub(super) fn needs_stamp(write: &Write) -> bool {
+    !matches!(write.change, Change::Delete { .. } | Change::Status { .. })
+}
+
+/// Returns `spec` after the JSON patch; `None` if an operation does not fit.
+pub(super) fn patched_spec(spec: &Value, write: &Write) -> Option<Value> {
+    let Change::JsonPatch { operations } = &write.change else { return None };
+    let mut object = serde_json::json!({ "spec": spec });
+    for operation in operations {
+        let path = operation["path"].as_str()?;
+        if !path.starts_with("/spec/") || operation["op"] == "test" {
+            continue;
+        }
+        let (parent, key) = path.rsplit_once('/')?;
+        let key = key.replace("~1", "/").replace("~0", "~");
+        let parent = object.pointer_mut(parent)?;
+        match (operation["op"].as_str()?, parent) {
+            ("add" | "replace", Value::Object(map)) => {
+                map.insert(key, operation["value"].clone());
+            }
+            ("remove", Value::Object(map)) => {
+                map.remove(&key)?;
+            }
+            ("replace", Value::Array(list)) => {
+                *list.get_mut(key.parse::<usize>().ok()?)? = operation["value"].clone();
+            }
+            _ => return None,
+        }
+    }
+    object.get_mut("spec").map(Value::take)
+}

@@ -1,0 +1,161 @@
+//! Properties over random input: nothing panics (S25), the same input gives the same decision, the audit stays empty.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{HOSTS, NETWORK, STEPS, SUBSET_NETWORK, SUBSETS, fresh, world::World};
+use crate::plan::Reconciler;
+use crate::rollout::RolloutReconciler;
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+enum Event {
+    Settle,
+    Decide,
+    Seconds(i64),
+    Image(u8),
+    Replicas(i64),
+    Abort(bool),
+    PromoteFull,
+    Resume,
+    Step(i64),
+    Paused(bool),
+    Healthy(u8, u32),
+    Term,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => Just(Event::Settle),
+        4 => Just(Event::Decide),
+        4 => (1..60_i64).prop_map(Event::Seconds),
+        2 => (1..4_u8).prop_map(Event::Image),
+        1 => (0..9_i64).prop_map(Event::Replicas),
+        1 => any::<bool>().prop_map(Event::Abort),
+        1 => Just(Event::PromoteFull),
+        2 => Just(Event::Resume),
+        1 => (0..6_i64).prop_map(Event::Step),
+        1 => any::<bool>().prop_map(Event::Paused),
+        2 => (1..4_u8, 0..6_u32).prop_map(|(image, pods)| Event::Healthy(image, pods)),
+        1 => Just(Event::Term),
+    ]
+}
+
+fn happen(world: &mut World, event: &Event) {
+    let image = |image: u8| format!("web:{image}");
+    match event {
+        Event::Settle => {
+            world.settle();
+        }
+        Event::Decide => {
+            world.decide();
+        }
+        Event::Seconds(seconds) => world.now += chrono::Duration::seconds(*seconds),
+        Event::Image(n) => world.set_image(&image(*n)),
+        Event::Replicas(n) => world.edit_rollout(|r| r["spec"]["replicas"] = json!(n)),
+        Event::Abort(on) => world.edit_rollout(|r| r["status"]["abort"] = json!(on)),
+        Event::PromoteFull => world.edit_rollout(|r| r["status"]["promoteFull"] = json!(true)),
+        Event::Resume => world.edit_rollout(|r| r["status"]["pauseConditions"] = Value::Null),
+        Event::Step(n) => world.edit_rollout(|r| r["status"]["currentStepIndex"] = json!(n)),
+        Event::Paused(on) => world.edit_rollout(|r| r["spec"]["paused"] = json!(on)),
+        Event::Healthy(n, pods) => {
+            let hash = world.hash_of(&image(*n));
+            world.healthy.insert(hash, *pods);
+        }
+        Event::Term => world.term += 1,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// `World::decide` asserts that the audit of every decision is empty.
+    #[test]
+    fn the_laws_hold_whatever_happens(
+        subsets in any::<bool>(),
+        events in proptest::collection::vec(event(), 1..40),
+    ) {
+        let mut world = if subsets {
+            fresh(&[SUBSETS, STEPS], &[SUBSET_NETWORK])
+        } else {
+            fresh(&[HOSTS, STEPS], &[NETWORK])
+        };
+        for event in &events {
+            happen(&mut world, event);
+        }
+        world.check_history();
+        // Whatever happened: with healthy Pods and a retry, all ends well (L1, L2).
+        world.healthy.clear();
+        world.edit_rollout(|r| {
+            r["status"]["abort"] = json!(false);
+            r["spec"]["paused"] = json!(false);
+            r["spec"]["replicas"] = json!(3);
+        });
+        world.settle();
+        world.edit_rollout(|r| r["status"]["promoteFull"] = json!(true));
+        world.run(chrono::Duration::minutes(5));
+        prop_assert_eq!(world.phase(), "Healthy", "{}", world.log.join("\n"));
+        world.check_history();
+    }
+
+    #[test]
+    fn any_bytes_in_the_status_are_survived(status in json_value(), spec in json_value()) {
+        let mut world = fresh(&[HOSTS, STEPS], &[NETWORK]);
+        world.settle();
+        world.edit_rollout(|rollout| {
+            overlay(&mut rollout["status"], &status);
+            overlay(&mut rollout["spec"]["strategy"]["canary"], &spec);
+        });
+        // Bytes that are no Rollout are refused before a decision.
+        let object = world.get(sluice_crds::object::Kind::ROLLOUT, "web").clone();
+        if serde_json::from_value::<sluice_crds::rollout::RolloutRecord>(object).is_ok() {
+            let view = world.view();
+            let first = RolloutReconciler::decide(&view);
+            let second = RolloutReconciler::decide(&view);
+            prop_assert_eq!(first.plan, second.plan);
+            prop_assert_eq!(first.status_write, second.status_write);
+        }
+    }
+}
+
+fn overlay(target: &mut Value, value: &Value) {
+    let fields = [
+        "currentStepIndex",
+        "stableRS",
+        "currentPodHash",
+        "pauseConditions",
+        "conditions",
+        "canary",
+        "abort",
+        "sluice",
+        "steps",
+        "scaleDownDelaySeconds",
+        "maxSurge",
+        "maxUnavailable",
+        "minPodsPerReplicaSet",
+        "replicaProgressThreshold",
+        "abortScaleDownDelaySeconds",
+        "duration",
+        "collisionCount",
+    ];
+    let Value::Object(values) = value else { return };
+    for (index, (_, value)) in values.iter().enumerate() {
+        target[fields[index % fields.len()]] = value.clone();
+    }
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(|b| json!(b)),
+        any::<i32>().prop_map(|n| json!(n)),
+        (-3..120_i32).prop_map(|n| json!(n)),
+        "[a-z0-9:%-]{0,8}".prop_map(|s| json!(s)),
+        Just(json!([{ "setWeight": 50 }, { "pause": {} }])),
+        Just(json!([{ "setWeight": -1 }, { "pause": { "duration": "1e9h" } }])),
+        Just(json!([{ "reason": "CanaryPauseStep", "startTime": "2026-01-01T00:00:00Z" }])),
+        Just(json!({ "type": "Percent", "value": -5 })),
+    ];
+    proptest::collection::btree_map("[a-z]{1,6}", leaf, 0..17)
+        .prop_map(|map| Value::Object(map.into_iter().collect()))
+}
