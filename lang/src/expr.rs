@@ -111,5 +111,14 @@ impl Condition {
     }
 }
 
+/// Evaluates an expression that is an instant, such as `now() - duration("1h")`: the bounds of Prometheus' range queries.
+///
+/// # Errors
+///
+/// *Invalid*: no expression, or one that is no instant.
+pub fn instant(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, ExprError> {
+    eval::instant(&Condition::compile(text)?.root, now)
+}
+
 #[cfg(test)]
 mod tests;

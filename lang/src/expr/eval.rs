@@ -21,16 +21,33 @@ pub(super) fn evaluate(
     result: &crate::Value,
     now: Option<DateTime<Utc>>,
 ) -> Result<bool, ExprError> {
+    match value(root, result, now)? {
+        Value::Bool(value) => Ok(value),
+        other => Err(ExprError::NotBool(describe(&other))),
+    }
+}
+
+pub(super) fn instant(root: &Node, now: DateTime<Utc>) -> Result<DateTime<Utc>, ExprError> {
+    match value(root, &crate::Value::Nil, Some(now))? {
+        Value::DateTime(value) => Ok(value.to_utc()),
+        other => {
+            Err(ExprError::Evaluation(format!("expected an instant, found {}", describe(&other))))
+        }
+    }
+}
+
+fn value(
+    root: &Node,
+    result: &crate::Value,
+    now: Option<DateTime<Utc>>,
+) -> Result<Value, ExprError> {
     let result = convert(result);
     let evaluation = Evaluation { steps: Cell::new(MAX_STEPS), result: &result, now };
     let scope = Scope { parent: None, name: "result", value: &result };
     match evaluation.node(root, &scope) {
-        Ok(value) => match value.as_ref() {
-            Value::Bool(value) => Ok(*value),
-            other => Err(ExprError::NotBool(describe(other))),
-        },
+        Ok(value) => Ok(value.into_owned()),
         Err(Stop::Error(error)) => Err(error),
-        Err(Stop::NilChain) => Err(ExprError::NotBool("nil".to_owned())),
+        Err(Stop::NilChain) => Ok(Value::Nil),
     }
 }
 

@@ -194,6 +194,10 @@ fn now_is_an_argument() {
     assert_eq!(eval("now().Hour() == 13"), Ok(true));
     assert_eq!(eval("now() - date('2026-11-21T12:00:00Z') == duration('1h')"), Ok(true));
     assert_eq!(eval("duration('90m').Hours() > 1"), Ok(true));
+    let earlier = super::instant("now() - duration('1h')", now);
+    assert_eq!(earlier, Ok("2026-11-21T12:00:00Z".parse().unwrap()));
+    let error = super::instant("5", now).unwrap_err();
+    assert_eq!(error.to_string(), "expected an instant, found the number 5");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The real kustomize renders what the Application's options say. Needs `SLUICE_KUSTOMIZE`, the path of the binary.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,7 +69,7 @@ async fn bases_and_options_come_together() {
             "app/kustomization.yaml",
             "resources: [../base]\nnamespace: ns\nconfigMapGenerator: [{name: c, literals: [a=b]}]\n",
         ),
-        ("app/fix.yaml", "[{op: add, path: /spec/paused, value: true}]"),
+        ("app/fix.yaml", "- op: add\n  path: /spec/paused\n  value: true\n"),
     ];
     let fields = "path: app, kustomize: {namePrefix: p-, images: ['web=r/web:v2', {name: 'r:5000/side', digest: 'sha256:aa'}], replicas: [{name: web, count: 3}], commonLabels: {env: x}, labelWithoutSelector: true, commonAnnotations: {note: y}, patches: [{path: fix.yaml, target: {kind: Deployment}}]}";
     let objects = render(&files, fields).await.unwrap();

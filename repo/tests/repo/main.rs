@@ -1,5 +1,7 @@
 //! Promises about sources: what a commit renders to, and what happens when server or content misbehave.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+
 mod directory;
 mod fixture;
 mod kustomize;
