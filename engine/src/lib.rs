@@ -5,6 +5,8 @@
 //! product, then [`plan`] (the vocabulary) and [`fence`] (why a write is safe).
 #![deny(missing_docs)]
 
+pub mod analysis;
+pub mod analysis_run;
 pub mod audit;
 pub mod config;
 pub mod fence;
