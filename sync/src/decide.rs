@@ -229,9 +229,18 @@ fn health_entries(
 
 /// An entry is moot while Git wants something else.
 fn moot(view: &ApplicationView, set: &ManifestSet, record: &mut Record) {
-    for entry in &mut record.quarantine {
-        entry.moot = (!hold::holds(view, set, entry)).then_some(true);
+    let mut entries = std::mem::take(&mut record.quarantine);
+    for entry in &mut entries {
+        let holds = hold::holds(view, set, entry);
+        entry.moot = (!holds).then_some(true);
+        if holds {
+            // What is healthy may have moved on since the content failed.
+            let scope = entry.scope.as_deref().unwrap_or("rollout");
+            let now = hold::replacement(scope, &hold::entry_key(entry), record);
+            entry.replaced_by = now.or(entry.replaced_by.take());
+        }
     }
+    record.quarantine = entries;
 }
 
 /// Writes down what is new, before anything else (R2). Returns whether both places have it, so that the plan may go on.
@@ -266,6 +275,15 @@ fn has(list: &[QuarantineEntry], entry: &QuarantineEntry) -> bool {
 fn record_action(draft: &mut Draft<'_>, record: &Record) {
     let view = draft.view;
     let object = hold::record_object(&view.application, &view.config);
+    if let Some(refusal) = view.refusals.get(&ResourceKey::of(&object)) {
+        let text = format!(
+            "{object} cannot be written, and nothing is applied without it: {}; allow the controller to write ConfigMaps in \
+             namespace `{}`",
+            refusal.message, view.config.control_namespace
+        );
+        draft.report.problem(&text, "correct the controller's role");
+        draft.conditions.add(conditions::SYNC, text);
+    }
     let live = view.record.present().map(|live| &**live);
     if let Some(write) = record.write(&view.application, &object, live, view.epoch.as_ref()) {
         draft.plan.then(vec![Action {

@@ -21,7 +21,7 @@ mod healthy;
 mod record;
 mod scope;
 
-pub(crate) use detect::{detect, health_failures};
+pub(crate) use detect::{detect, health_failures, replacement};
 pub(crate) use effective::{Effective, admit, holds, matches};
 pub(crate) use healthy::observe as observe_healthy;
 pub use record::{HealthyScope, Pin, Record, Release};
@@ -103,6 +103,3 @@ pub fn advice(entry: &QuarantineEntry) -> String {
 pub(crate) fn short(commit: &str) -> &str {
     commit.get(..8).unwrap_or(commit)
 }
-
-#[cfg(test)]
-mod tests;

@@ -256,6 +256,3 @@ pub(crate) fn selects(operation: &Operation, item: &Item) -> bool {
 pub(crate) fn has_work(comparison: &Comparison) -> bool {
     comparison.items.iter().any(|item| !item.is_held && !matches!(item.state, ItemState::Synced))
 }
-
-#[cfg(test)]
-mod tests;

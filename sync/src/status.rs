@@ -82,7 +82,8 @@ pub(crate) fn fill_sluice(
 ) {
     status.desired = Some(desired.commit.clone());
     let has_open = comparison.items.iter().any(|item| item.is_open() && !item.is_held);
-    if !has_open {
+    let is_emptied = comparison.items.is_empty() && !comparison.extras.is_empty();
+    if !has_open && !is_emptied {
         status.admitted = Some(steady.commit.clone());
     }
     status.effective =

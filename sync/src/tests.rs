@@ -1,8 +1,8 @@
 //! Promises of sync, on a small cluster in a value: what users see when they push, break, edit, delete and restart.
 
-mod hold;
+pub(crate) mod hold;
 mod ownership;
 mod prune;
 mod sync;
 mod trouble;
-mod world;
+pub(crate) mod world;

@@ -149,7 +149,7 @@ fn entry(
     }
 }
 
-fn replacement(scope: &str, key: &ResourceKey, record: &Record) -> Option<String> {
+pub(crate) fn replacement(scope: &str, key: &ResourceKey, record: &Record) -> Option<String> {
     let rollout = || record.healthy.get(&key.path()).map(|scope| scope.revision.clone());
     match scope {
         "hold" => None,

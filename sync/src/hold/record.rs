@@ -163,6 +163,9 @@ impl Record {
         live: Option<&LiveObject>,
         epoch: Option<&EpochView>,
     ) -> Option<Write> {
+        if live.is_none() && *self == Self::default() {
+            return None;
+        }
         let mut record = self.clone();
         record.fit();
         if live.and_then(|live| Self::read(live).ok()).as_ref() == Some(&record) {

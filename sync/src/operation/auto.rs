@@ -5,7 +5,7 @@ use sluice_crds::application::{
 use sluice_engine::plan::{Severity, WakeReason};
 
 use super::{Pass, has_work};
-use crate::comparison::Item;
+use crate::comparison::{Item, ItemState};
 use crate::conditions;
 use crate::draft::Draft;
 use crate::heal::{self, Gate};
@@ -111,7 +111,7 @@ fn approved_prune(draft: &Draft<'_>, pass: &Pass<'_>) -> bool {
 fn heal_what_differs(draft: &mut Draft<'_>, pass: &Pass<'_>, policy: &SyncPolicy) {
     let view = draft.view;
     let mut due: Vec<&Item> = Vec::new();
-    for item in pass.comparison.items.iter().filter(|item| item.is_open() && !item.is_held) {
+    for item in pass.comparison.items.iter().filter(|item| can_heal(item)) {
         match heal::gate(&view.application.status, &view.config, &item.key, view.now) {
             Gate::Open => due.push(item),
             Gate::Wait(at) => {
@@ -137,6 +137,11 @@ fn heal_what_differs(draft: &mut Draft<'_>, pass: &Pass<'_>, policy: &SyncPolicy
         })
         .collect();
     begin(draft, pass, policy, false, resources);
+}
+
+/// What is forbidden, or has no kind or namespace, is no drift.
+fn can_heal(item: &Item) -> bool {
+    !item.is_held && matches!(item.state, ItemState::Differs | ItemState::Missing)
 }
 
 /// Says that somebody undoes what self-heal does, and that it is left alone.

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::world::{APPLICATION, V1, V2, V3, V4, World};
 
 /// The manifests of an application with a Rollout that has the image, and a note that is no part of it.
-pub(super) fn manifests(image: &str, setting: &str, note: &str) -> String {
+pub(crate) fn manifests(image: &str, setting: &str, note: &str) -> String {
     format!(
         "
 apiVersion: v1
@@ -32,7 +32,7 @@ spec:
 }
 
 /// Version 1 is healthy, version 2 failed and was taken back.
-pub(super) fn failed(application: &str) -> World {
+pub(crate) fn failed(application: &str) -> World {
     let mut world = World::new(application);
     world.push(V1, &manifests("web:1", "a", "x"));
     world.settle();

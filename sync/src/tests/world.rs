@@ -19,13 +19,13 @@ use crate::view::{
 };
 use crate::{ApplicationReconciler, hold, target_keys};
 
-pub(super) const V1: &str = "1111111111111111111111111111111111111111";
-pub(super) const V2: &str = "2222222222222222222222222222222222222222";
-pub(super) const V3: &str = "3333333333333333333333333333333333333333";
-pub(super) const V4: &str = "4444444444444444444444444444444444444444";
+pub(crate) const V1: &str = "1111111111111111111111111111111111111111";
+pub(crate) const V2: &str = "2222222222222222222222222222222222222222";
+pub(crate) const V3: &str = "3333333333333333333333333333333333333333";
+pub(crate) const V4: &str = "4444444444444444444444444444444444444444";
 
 /// An Application that is synced by itself.
-pub(super) const APPLICATION: &str = "
+pub(crate) const APPLICATION: &str = "
 apiVersion: argoproj.io/v1alpha1
 kind: Application
 metadata: {name: shop, namespace: argocd}
@@ -37,32 +37,32 @@ spec:
 ";
 
 #[derive(Clone)]
-pub(super) struct World {
-    pub(super) now: DateTime<Utc>,
-    pub(super) application: Value,
-    pub(super) objects: BTreeMap<ResourceKey, Value>,
+pub(crate) struct World {
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) application: Value,
+    pub(crate) objects: BTreeMap<ResourceKey, Value>,
     /// Manifests by commit; `Err` does not render.
-    pub(super) commits: BTreeMap<String, Result<Vec<Value>, String>>,
+    pub(crate) commits: BTreeMap<String, Result<Vec<Value>, String>>,
     /// What the branch is at.
-    pub(super) head: Result<String, String>,
+    pub(crate) head: Result<String, String>,
     /// What the cache of facts has.
     revision: Option<(DateTime<Utc>, Result<String, String>)>,
     rendered: BTreeMap<RenderKey, DateTime<Utc>>,
     /// Keys that the API server refuses, with its words.
-    pub(super) refuses: BTreeMap<ResourceKey, String>,
+    pub(crate) refuses: BTreeMap<ResourceKey, String>,
     refusals: BTreeMap<ResourceKey, Refusal>,
-    pub(super) project: Value,
-    pub(super) unlisted: bool,
+    pub(crate) project: Value,
+    pub(crate) unlisted: bool,
     version: u64,
     /// What happened, a line each.
-    pub(super) log: Vec<String>,
+    pub(crate) log: Vec<String>,
 }
 
-pub(super) fn yaml(text: &str) -> Value {
+pub(crate) fn yaml(text: &str) -> Value {
     serde_saphyr::from_str(text).unwrap()
 }
 
-pub(super) fn documents(text: &str) -> Vec<Value> {
+pub(crate) fn documents(text: &str) -> Vec<Value> {
     text.split("\n---\n").map(yaml).collect()
 }
 
@@ -88,7 +88,7 @@ fn kinds() -> Vec<(Kind, bool)> {
 }
 
 impl World {
-    pub(super) fn new(application: &str) -> Self {
+    pub(crate) fn new(application: &str) -> Self {
         let mut application = yaml(application);
         application["metadata"]["uid"] = json!("app");
         application["metadata"]["resourceVersion"] = json!("1");
@@ -120,7 +120,7 @@ spec:
     }
 
     /// Pushes a commit.
-    pub(super) fn push(&mut self, commit: &str, manifests: &str) {
+    pub(crate) fn push(&mut self, commit: &str, manifests: &str) {
         self.commits.insert(commit.to_owned(), Ok(documents(manifests)));
         self.head = Ok(commit.to_owned());
         self.log.push(format!("# push {}", &commit[..2]));
@@ -128,30 +128,30 @@ spec:
     }
 
     /// Lets the polling interval pass.
-    pub(super) fn poll(&mut self) {
+    pub(crate) fn poll(&mut self) {
         self.now += Duration::seconds(200);
     }
 
     /// A new process: facts are gone, the cluster is as it is.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.log.push("# restart".to_owned());
         self.revision = None;
         self.rendered.clear();
         self.refusals.clear();
     }
 
-    pub(super) fn key(&self, kind: &str, name: &str) -> ResourceKey {
+    pub(crate) fn key(&self, kind: &str, name: &str) -> ResourceKey {
         let (kind, namespaced) =
             kinds().into_iter().find(|(k, _)| k.kind == kind).unwrap_or_else(|| panic!("{kind}"));
         let namespace = namespaced.then(|| "shop".to_owned());
         ResourceKey::of(&ObjectRef { kind, namespace, name: name.to_owned() })
     }
 
-    pub(super) fn object(&self, kind: &str, name: &str) -> Option<&Value> {
+    pub(crate) fn object(&self, kind: &str, name: &str) -> Option<&Value> {
         self.objects.get(&self.key(kind, name))
     }
 
-    pub(super) fn edit(&mut self, kind: &str, name: &str, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn edit(&mut self, kind: &str, name: &str, change: impl FnOnce(&mut Value)) {
         let key = self.key(kind, name);
         self.log.push(format!("# edit {key}"));
         let mut body = self.objects[&key].clone();
@@ -159,13 +159,13 @@ spec:
         self.store(key, body, true);
     }
 
-    pub(super) fn delete(&mut self, kind: &str, name: &str) {
+    pub(crate) fn delete(&mut self, kind: &str, name: &str) {
         let key = self.key(kind, name);
         self.log.push(format!("# delete {key}"));
         self.objects.remove(&key);
     }
 
-    pub(super) fn put(&mut self, text: &str) {
+    pub(crate) fn put(&mut self, text: &str) {
         let body = yaml(text);
         let (kind, name) =
             (body["kind"].as_str().unwrap(), body["metadata"]["name"].as_str().unwrap());
@@ -173,7 +173,7 @@ spec:
         self.store(key, body, true);
     }
 
-    pub(super) fn annotate(&mut self, key: &str, value: &str) {
+    pub(crate) fn annotate(&mut self, key: &str, value: &str) {
         self.log.push(format!("# annotate {key}"));
         self.application["metadata"]["annotations"][key] = json!(value);
         self.touch_application();
@@ -203,14 +203,14 @@ spec:
     }
 
     /// The engine promotes the Rollout's present template.
-    pub(super) fn promote(&mut self, name: &str) {
+    pub(crate) fn promote(&mut self, name: &str) {
         let hash = self.hash(name);
         self.status(name, json!({ "phase": "Healthy", "currentPodHash": hash, "stableRS": hash }));
         self.log.push(format!("# Rollout {name} is promoted"));
     }
 
     /// The engine starts a canary of the present template.
-    pub(super) fn canary(&mut self, name: &str) {
+    pub(crate) fn canary(&mut self, name: &str) {
         let hash = self.hash(name);
         let stable = self.object("Rollout", name).unwrap()["status"]["stableRS"].clone();
         let status = json!({ "phase": "Progressing", "currentPodHash": hash, "stableRS": stable });
@@ -218,7 +218,7 @@ spec:
     }
 
     /// The engine takes the present template back.
-    pub(super) fn abort(&mut self, name: &str) {
+    pub(crate) fn abort(&mut self, name: &str) {
         let hash = self.hash(name);
         let stable = self.object("Rollout", name).unwrap()["status"]["stableRS"].clone();
         let at = self.now.format("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -239,7 +239,7 @@ spec:
         self.store(key, body, false);
     }
 
-    pub(super) fn view(&self) -> ApplicationView {
+    pub(crate) fn view(&self) -> ApplicationView {
         let application: ApplicationRecord =
             serde_json::from_value(self.application.clone()).unwrap();
         let config = SyncConfig::default();
@@ -329,7 +329,7 @@ spec:
     }
 
     /// Decides and writes until nothing happens any more.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..40 {
             if !self.step() {
                 return;
@@ -339,7 +339,7 @@ spec:
     }
 
     /// One decision and its writes. Returns whether something happened.
-    pub(super) fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         let view = self.view();
         let decision = ApplicationReconciler::decide(&view);
         let violations = ApplicationReconciler::audit(&view, &decision);
@@ -414,7 +414,7 @@ spec:
     }
 
     /// What people see: the log since the last call, and the status without instants.
-    pub(super) fn story(&mut self) -> Value {
+    pub(crate) fn story(&mut self) -> Value {
         let status = &self.application["status"];
         let pick = |pointer: &str| status.pointer(pointer).cloned().unwrap_or_default();
         let conditions: Vec<String> = status["conditions"]
@@ -455,7 +455,7 @@ spec:
     }
 
     /// The image that the Rollout's Pods have, and so which version would be served.
-    pub(super) fn image(&self, name: &str) -> Option<String> {
+    pub(crate) fn image(&self, name: &str) -> Option<String> {
         let rollout = self.object("Rollout", name)?;
         let image = rollout.pointer("/spec/template/spec/containers/0/image")?;
         image.as_str().map(str::to_owned)
