@@ -92,6 +92,10 @@ pub enum Command {
     Set(SetCommand),
     /// Says the phase, and waits for it.
     Status(StatusArguments),
+    /// Says what a Rollout waits for, and why.
+    Why(WhyArguments),
+    /// Checks manifests without a cluster.
+    Lint(LintArguments),
     /// Shows and drives Applications.
     #[command(subcommand)]
     App(AppCommand),
@@ -230,6 +234,24 @@ pub struct StatusArguments {
     /// Gives up after so long, such as `60s`; 0 means never.
     #[arg(short, long, default_value = "0")]
     pub timeout: String,
+}
+
+/// `why rollout NAME`.
+#[derive(Args, Debug)]
+pub struct WhyArguments {
+    /// `rollout` and the name, or the name.
+    #[arg(required = true, num_args = 1..=2)]
+    pub words: Vec<String>,
+}
+
+/// `lint FILE…`.
+#[derive(Args, Debug)]
+pub struct LintArguments {
+    /// Files; `-` is standard input.
+    #[arg(short = 'f', long = "filename")]
+    pub filename: Vec<String>,
+    /// Files; `-` is standard input.
+    pub files: Vec<String>,
 }
 
 /// `app …`.

@@ -11,12 +11,14 @@ mod act;
 mod app;
 mod get;
 mod image;
+mod lint;
 mod list;
 mod output;
 mod promote;
 mod quarantine;
 mod status;
 mod undo;
+mod why;
 
 /// Runs one command.
 pub(crate) async fn run(arguments: Arguments, dialect: Dialect) -> Result<ExitCode, Failure> {
@@ -32,6 +34,9 @@ pub(crate) async fn run(arguments: Arguments, dialect: Dialect) -> Result<ExitCo
             if short { version.to_owned() } else { format!("kubectl-sluice: v{version}") }
         );
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Command::Lint(lint) = &arguments.command {
+        return lint::run(lint, dialect);
     }
     let connection = Connection::open(&arguments.connection).await?;
     match arguments.command {
@@ -49,6 +54,7 @@ pub(crate) async fn run(arguments: Arguments, dialect: Dialect) -> Result<ExitCo
         Command::Status(status) => status::run(&connection, &status).await,
         Command::App(command) => app::run(&connection, command, style).await,
         Command::Quarantine(command) => quarantine::run(&connection, command).await,
-        Command::Version { .. } => Ok(ExitCode::SUCCESS),
+        Command::Why(why) => why::run(&connection, &why, style).await,
+        Command::Lint(_) | Command::Version { .. } => Ok(ExitCode::SUCCESS),
     }
 }

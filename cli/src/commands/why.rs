@@ -1,0 +1,260 @@
+//! `why rollout NAME`: what it waits for, and what comes then.
+//!
+//! It runs the controller's own decision on what the caller may read, so the answer is the controller's. Two things only the
+//! controller knows are left out: measurements that are not in an AnalysisRun's status yet, and leadership.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use http::Request;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sluice_crds::analysis::AnalysisRunRecord;
+use sluice_crds::labels;
+use sluice_crds::object::{Kind, Meta, ObjectRef, ResourceVersion};
+use sluice_crds::rollout::steps::TemplateRef;
+use sluice_crds::rollout::{Rollout, RolloutRecord};
+use sluice_engine::config::EngineConfig;
+use sluice_engine::fence::{EpochView, FenceRules, Term};
+use sluice_engine::plan::Reconciler as _;
+use sluice_engine::report::{Report, WaitingKind};
+use sluice_engine::rollout::RolloutReconciler;
+use sluice_engine::view::{
+    AnalysisRunView, EndpointCounts, Lookup, ReplicaSetRecord, RolloutView, RouteRecord,
+};
+
+use crate::arguments::WhyArguments;
+use crate::connection::Connection;
+use crate::failure::Failure;
+use crate::phase;
+use crate::style::{Style, Tone};
+use crate::tree::span;
+
+/// Runs the command.
+pub(crate) async fn run(
+    connection: &Connection,
+    why: &WhyArguments,
+    style: Style,
+) -> Result<ExitCode, Failure> {
+    let name = match why.words.as_slice() {
+        [kind, name] if matches!(kind.as_str(), "rollout" | "rollouts" | "ro") => name,
+        [name] => name,
+        words => {
+            return Err(Failure::new(format!("why: `{}` is no Rollout", words.join(" ")))
+                .hint("kubectl sluice why rollout NAME"));
+        }
+    };
+    let rollout = connection.get_rollout(name).await?;
+    let view = Reader { connection }.view(&rollout).await?;
+    let decision = RolloutReconciler::decide(&view);
+    anstream::print!("{}", answer(&rollout, &decision.report, style, view.now));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the report into sentences.
+fn answer(rollout: &Rollout, report: &Report, style: Style, now: DateTime<Utc>) -> String {
+    let name = rollout.metadata.name.clone().unwrap_or_default();
+    let shown = phase::of(rollout);
+    let status = rollout.status.clone().unwrap_or_default();
+    let weight = status.canary.and_then(|c| c.weights).map(|w| w.canary.weight);
+    let mut text = match (report.waiting.is_empty(), weight) {
+        (true, _) if shown.phase == "Healthy" => {
+            format!("{name} is Healthy; it waits for nothing.\n")
+        }
+        (true, _) => format!("{name} is {}: {}\n", shown.phase, shown.message),
+        (false, Some(weight)) => format!("{name} holds weight {weight}. It waits for:\n"),
+        (false, None) => format!("{name} is {}. It waits for:\n", shown.phase),
+    };
+    for wait in &report.waiting {
+        let (state, tone) = match wait.kind {
+            WaitingKind::Progress => (if style.ascii { "o" } else { "◌" }, Tone::Busy),
+            WaitingKind::Person => (if style.ascii { "=" } else { "॥" }, Tone::Waiting),
+            WaitingKind::Problem => (if style.ascii { "x" } else { "✖" }, Tone::Bad),
+        };
+        let until = wait.until.map(|at| match (at - now).num_seconds() {
+            left if left > 0 => format!("; in {}", span(left)),
+            _ => "; due".to_owned(),
+        });
+        text.push_str(&format!(
+            "  {} {}{}\n",
+            style.paint(tone, state),
+            wait.what,
+            until.unwrap_or_default()
+        ));
+        if let Some(hint) = &wait.hint {
+            text.push_str(&format!("    hint: {hint}\n"));
+        }
+    }
+    if let Some(next) = &report.next {
+        text.push_str(&format!("Then: {next}\n"));
+    }
+    if let Some(last) = status.sluice.and_then(|s| s.last_decision) {
+        text.push_str(&format!("Last decision: {last}\n"));
+    }
+    text
+}
+
+/// Reads what a decision looks at, with the caller's rights.
+struct Reader<'a> {
+    connection: &'a Connection,
+}
+
+impl Reader<'_> {
+    async fn view(&self, rollout: &Rollout) -> Result<RolloutView, Failure> {
+        let record: RolloutRecord = decode(&to_value(rollout)?)?;
+        let reads = RolloutReconciler::reads(&record);
+        let mut view = RolloutView {
+            now: Utc::now(),
+            config: Arc::new(EngineConfig::default()),
+            epoch: nobody(),
+            rollout: Arc::new(record),
+            replica_sets: self.replica_sets().await?,
+            services: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            analysis_runs: self.analysis_runs().await?,
+            confirmations: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            quarantined: BTreeMap::new(),
+        };
+        for object in reads.objects {
+            self.read(&mut view, &object).await?;
+        }
+        Ok(view)
+    }
+
+    /// Reads one object into its place in the view.
+    async fn read(&self, view: &mut RolloutView, object: &ObjectRef) -> Result<(), Failure> {
+        let found = self.get(object).await?;
+        match object.kind.kind.as_ref() {
+            "Service" => {
+                let record = lookup(found)?;
+                view.services.insert(object.name.clone(), record);
+                let counts = self.endpoints(&object.name).await?;
+                view.endpoints.insert(object.name.clone(), counts);
+            }
+            "AnalysisTemplate" | "ClusterAnalysisTemplate" => {
+                let cluster = object.namespace.is_none().then_some(true);
+                let reference =
+                    TemplateRef { template_name: object.name.clone(), cluster_scope: cluster };
+                view.templates.insert(reference, lookup(found)?);
+            }
+            _ => {
+                let route = match found {
+                    Some(value) => Lookup::Present(Arc::new(RouteRecord {
+                        object: object.clone(),
+                        meta: decode(&value["metadata"])?,
+                        spec: Arc::new(value["spec"].clone()),
+                    })),
+                    None => Lookup::Absent,
+                };
+                view.routes.insert(object.clone(), route);
+            }
+        }
+        Ok(())
+    }
+
+    async fn request(&self, path: &str) -> Result<Value, kube::Error> {
+        let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
+        self.connection.client.request(request).await
+    }
+
+    async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, Failure> {
+        match self.request(&object.path()).await {
+            Ok(value) => Ok(Some(value)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(Failure::of(object, "get", &error)),
+        }
+    }
+
+    async fn list(&self, kind: Kind, selector: &str) -> Result<Vec<Value>, Failure> {
+        let namespace = &self.connection.namespace;
+        let path = kind.collection_path(Some(namespace));
+        let object = ObjectRef::namespaced(kind, namespace.clone(), "*");
+        let list = self
+            .request(&format!("{path}?labelSelector={selector}"))
+            .await
+            .map_err(|e| Failure::of(&object, "list", &e))?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    async fn replica_sets(&self) -> Result<Vec<Arc<ReplicaSetRecord>>, Failure> {
+        let found = self.list(Kind::REPLICA_SET, labels::POD_TEMPLATE_HASH).await?;
+        let mut sets: Vec<ReplicaSetRecord> = found.iter().map(decode).collect::<Result<_, _>>()?;
+        sets.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
+        Ok(sets.into_iter().map(Arc::new).collect())
+    }
+
+    async fn analysis_runs(&self) -> Result<Vec<AnalysisRunView>, Failure> {
+        let found = self.list(Kind::ANALYSIS_RUN, "").await?;
+        let mut runs: Vec<AnalysisRunRecord> =
+            found.iter().map(decode).collect::<Result<_, _>>()?;
+        runs.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
+        Ok(runs
+            .into_iter()
+            .map(|run| AnalysisRunView {
+                run: Arc::new(run),
+                facts: Vec::new(),
+                secrets: BTreeMap::new(),
+            })
+            .collect())
+    }
+
+    /// Ready endpoints of a Service by revision: EndpointSlices name Pods, Pods carry the hash.
+    async fn endpoints(&self, service: &str) -> Result<EndpointCounts, Failure> {
+        let selector = format!("kubernetes.io%2Fservice-name%3D{service}");
+        let slices = self.list(Kind::ENDPOINT_SLICE, &selector).await?;
+        let pods = self.list(Kind::POD, labels::POD_TEMPLATE_HASH).await?;
+        let mut hashes = BTreeMap::new();
+        for pod in &pods {
+            let meta: Meta = decode(&pod["metadata"])?;
+            if let Some(hash) = meta.labels.get(labels::POD_TEMPLATE_HASH) {
+                hashes.insert(meta.name.clone(), hash.clone());
+            }
+        }
+        let mut counts = EndpointCounts::default();
+        let endpoints =
+            slices.iter().flat_map(|s| s["endpoints"].as_array().cloned().unwrap_or_default());
+        for endpoint in endpoints.filter(|e| e["conditions"]["ready"] == true) {
+            let pod = endpoint["targetRef"]["name"].as_str().unwrap_or_default();
+            if let Some(hash) = hashes.get(pod) {
+                *counts.ready.entry(hash.clone()).or_default() += 1;
+            }
+        }
+        Ok(counts)
+    }
+}
+
+/// A reader leads nobody, so no fence stands between the view and the report.
+fn nobody() -> EpochView {
+    EpochView {
+        term: Term {
+            lease: "none".into(),
+            lease_uid: "none".into(),
+            acquired: ResourceVersion::default(),
+        },
+        n: 0,
+        needed: BTreeMap::new(),
+        disowned: BTreeSet::new(),
+        rules: FenceRules { epoch: false, refuse_newer: false, ..FenceRules::ALL },
+    }
+}
+
+fn lookup<T: DeserializeOwned>(found: Option<Value>) -> Result<Lookup<Arc<T>>, Failure> {
+    Ok(match found {
+        Some(value) => Lookup::Present(Arc::new(decode(&value)?)),
+        None => Lookup::Absent,
+    })
+}
+
+fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, Failure> {
+    let name = value["metadata"]["name"].as_str().unwrap_or_default();
+    T::deserialize(value).map_err(|e| Failure::new(format!("{name}: {e}")))
+}
+
+fn to_value(rollout: &Rollout) -> Result<Value, Failure> {
+    serde_json::to_value(rollout).map_err(|e| Failure::new(format!("Rollout: {e}")))
+}
