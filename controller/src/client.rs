@@ -14,7 +14,7 @@ use kube::client::Body;
 use sluice_crds::object::Request;
 
 /// The user agent of every request.
-const AGENT: &str = concat!("sluice-controller/", env!("CARGO_PKG_VERSION"));
+pub(crate) const AGENT: &str = concat!("sluice-controller/", env!("CARGO_PKG_VERSION"));
 
 /// The clients of one process.
 #[derive(Clone)]

@@ -69,6 +69,9 @@ pub struct Flags {
     /// The kustomize binary.
     #[arg(long, default_value = "kustomize")]
     kustomize_binary: PathBuf,
+    /// Its version: another one may render the same files differently.
+    #[arg(long, default_value = "")]
+    kustomize_version: String,
     /// Where clones and rendered manifests are cached.
     #[arg(long, default_value = "/tmp/sluice")]
     cache_dir: PathBuf,
@@ -158,6 +161,8 @@ pub struct Config {
     pub prometheus_address: Option<String>,
     /// The kustomize binary.
     pub kustomize_binary: PathBuf,
+    /// Its version.
+    pub kustomize_version: String,
     /// Where clones and rendered manifests are cached.
     pub cache_dir: PathBuf,
     /// Where the API server is.
@@ -251,6 +256,7 @@ impl Config {
             },
             prometheus_address: flags.prometheus_address,
             kustomize_binary: flags.kustomize_binary,
+            kustomize_version: flags.kustomize_version,
             cache_dir: flags.cache_dir,
             target: Target { kubeconfig: flags.kubeconfig, server: flags.server },
             request_timeout: flags.request_timeout,

@@ -77,12 +77,14 @@ impl Executor {
         key: &Key,
         plan: &Plan<A>,
         expectations: &Expectations,
+        wrote: &(dyn Fn(&ObjectRef, &Outcome) + Sync),
     ) -> Result<(), Stopped> {
         for stage in &plan.stages {
             let sent = stage.iter().map(|action| async move {
                 let write = action.lower();
                 let outcome = self.perform(key, &write, action.is_touch(), expectations).await;
-                if outcome.is_success() {
+                wrote(&write.object, &outcome);
+                if outcome.is_success() && !action.is_touch() {
                     tracing::info!(%key, object = %write.object, ?action, "executed");
                 }
                 (write.object, outcome)

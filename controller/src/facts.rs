@@ -1,7 +1,7 @@
 //! Results of measurements that no status records yet. Both the run's decision and the Rollout's read them, and a new one
 //! wakes both at once: the weight-0 write does not wait for the run's own patch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use sluice_engine::view::MeasurementFact;
@@ -31,6 +31,12 @@ impl Facts {
                 facts.remove(run_uid);
             }
         }
+    }
+
+    /// Forgets the facts of all other runs.
+    pub(crate) fn keep(&self, alive: &BTreeSet<String>) {
+        let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.retain(|run_uid, _| alive.contains(run_uid));
     }
 
     pub(crate) fn forget(&self, run_uid: &str) {

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_analysis::Provided;
+use sluice_repo::{GitConfig, GixGit, Limits, RenderDeps, Repo};
 use sluice_server::{Face, LiveState};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -42,10 +44,35 @@ use telemetry::Telemetry;
 pub struct Deps {
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Client for metrics servers and Git.
-    pub http: reqwest::Client,
+    /// Where measurements come from.
+    pub providers: Arc<Vec<Provided>>,
+    /// Where manifests come from.
+    pub repo: Arc<Repo>,
     /// Becomes true when the process is asked to stop.
     pub stop: watch::Receiver<bool>,
+}
+
+impl Deps {
+    /// Returns the real ones: the system's clock, HTTP, Git. The process must have installed a rustls provider before.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub fn real(config: &Config, stop: watch::Receiver<bool>) -> Result<Self, reqwest::Error> {
+        let clients = sluice_analysis::Clients::build(client::AGENT)?;
+        let mut analysis = sluice_analysis::Deps::new(clients);
+        analysis.prometheus_address = config.prometheus_address.clone();
+        let git = GixGit::new(GitConfig::new(config.cache_dir.clone()));
+        let render = RenderDeps {
+            kustomize: Some(config.kustomize_binary.clone()),
+            kustomize_version: config.kustomize_version.clone(),
+        };
+        Ok(Self {
+            clock: Arc::new(clock::SystemClock),
+            providers: Arc::new(sluice_analysis::providers(&analysis)),
+            repo: Arc::new(Repo::new(Arc::new(git), &render, Limits::default())),
+            stop,
+        })
+    }
 }
 
 /// Why a process ended without being asked to.

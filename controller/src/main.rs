@@ -1,12 +1,10 @@
 //! The controller's process: flags, log, signals.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
 use sluice_controller::client::Clients;
-use sluice_controller::clock::SystemClock;
 use sluice_controller::config::{Config, Flags};
 use sluice_controller::{Deps, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,7 +36,6 @@ async fn controller() -> anyhow::Result<()> {
     let config = Config::validated(Flags::parse(), format!("{host}_{seed:x}"), seed)?;
     telemetry::log(&config);
     let clients = Clients::connect(&config.target).await?;
-    let http = reqwest::Client::builder().build()?;
     let (send, stop) = watch::channel(false);
     let (mut term, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -49,7 +46,7 @@ async fn controller() -> anyhow::Result<()> {
         tokio::select! { _ = term.recv() => {}, _ = interrupt.recv() => {} }
         std::process::exit(1);
     });
-    let deps = Deps { clock: Arc::new(SystemClock), http, stop };
+    let deps = Deps::real(&config, stop)?;
     sluice_controller::run(config, clients, deps).await?;
     Ok(())
 }

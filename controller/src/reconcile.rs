@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sluice_crds::object::{Kind, Meta, ObjectRef};
 use sluice_engine::fence::{EpochView, FenceRules, Stamp, Term};
-use sluice_engine::plan::{Decision, Notice, Reconciler, Severity, Violation, Wake};
+use sluice_engine::plan::{Decision, Lower, Notice, Reconciler, Severity, Violation, Wake};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -24,6 +24,8 @@ use crate::queue::Key;
 use crate::stores::Stores;
 use crate::telemetry::Telemetry;
 
+pub(crate) mod analysis_run;
+pub(crate) mod application;
 pub(crate) mod rollout;
 
 /// A kind's side of the reconcile.
@@ -46,6 +48,12 @@ pub(crate) trait Observer: Send + Sync + 'static {
 
     /// Forgets a key whose object is gone.
     fn forget(&self, key: &Key);
+
+    /// Whether views show refusals. If not, the shell keeps a refused write from being sent again at every event.
+    const SEES_REFUSALS: bool = false;
+
+    /// Told what became of each write.
+    fn wrote(&self, _: &Key, _: &ObjectRef, _: &Outcome) {}
 }
 
 /// Slow work outside the cluster.
@@ -186,7 +194,8 @@ where
     /// Writes the plan, and then the status.
     async fn write(&self, key: &Key, decision: &DecisionOf<O>) -> Result<(), Stopped> {
         let (executor, stores) = (&self.shell.executor, &self.shell.stores);
-        executor.execute(key, &decision.plan, &stores.expectations).await?;
+        let wrote = |object: &ObjectRef, outcome: &Outcome| self.observer.wrote(key, object, outcome);
+        executor.execute(key, &decision.plan, &stores.expectations, &wrote).await?;
         let Some(write) = &decision.status_write else { return Ok(()) };
         match executor.perform(key, write, false, &stores.expectations).await {
             Outcome::Applied(_) | Outcome::AlreadyExistsOurs(_) | Outcome::Gone => Ok(()),
@@ -206,7 +215,9 @@ where
 
     /// A refused write is not sent again at every event, only when its time has come or the plan begins otherwise.
     fn still_refused(&self, key: &Key, decision: &DecisionOf<O>) -> bool {
-        use sluice_engine::plan::Lower;
+        if O::SEES_REFUSALS {
+            return false;
+        }
         let troubles = self.troubles();
         let Some(Trouble { until, kind: TroubleKind::Refused(refused, _), .. }) = troubles.get(key)
         else {

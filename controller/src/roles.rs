@@ -1,9 +1,9 @@
 //! Wires the reconciles of the roles, and sends each key to its own.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sluice_crds::rollout::RolloutRecord;
+use sluice_sync::view::SyncConfig;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::Deps;
@@ -16,7 +16,11 @@ use crate::facts::Facts;
 use crate::leadership::Leadership;
 use crate::lease;
 use crate::queue::Key;
-use crate::reconcile::rollout::{Quarantine, RolloutObserver};
+use crate::reconcile::analysis_run::{PARALLEL_MEASUREMENTS, RunObserver};
+use crate::reconcile::application::discovery::Kinds;
+use crate::reconcile::application::named::Named;
+use crate::reconcile::application::{ApplicationObserver, FromApplications};
+use crate::reconcile::rollout::RolloutObserver;
 use crate::reconcile::{Reconcile, Shell};
 use crate::secrets::Secrets;
 use crate::stores::Stores;
@@ -35,12 +39,14 @@ pub(crate) struct Parts<'a> {
 /// The reconciles of every role.
 pub(crate) struct Roles {
     rollouts: Reconcile<RolloutObserver>,
+    runs: Reconcile<RunObserver>,
+    applications: Reconcile<ApplicationObserver>,
 }
 
 impl Roles {
     pub(crate) fn new(parts: Parts<'_>, background: &mut JoinSet<()>) -> Self {
         let shell = shell(&parts, background);
-        let Parts { config, clients, deps, stores, .. } = parts;
+        let Parts { config, clients, deps, telemetry, stores, .. } = &parts;
         let engine = Arc::new(config.engine.clone());
         let facts = Arc::new(Facts::default());
         let queue = Arc::clone(&stores.queue);
@@ -51,17 +57,34 @@ impl Roles {
             stores: Arc::clone(stores),
             facts: Arc::clone(&facts),
             secrets: Arc::clone(&secrets),
-            quarantine: Arc::new(NoQuarantine),
+            quarantine: Arc::new(FromApplications {
+                stores: Arc::clone(stores),
+                control_namespace: config.application_namespace.clone(),
+            }),
         };
+        let runs = RunObserver {
+            clock: Arc::clone(&deps.clock),
+            config: engine,
+            stores: Arc::clone(stores),
+            facts,
+            secrets,
+            providers: Arc::clone(&deps.providers),
+            slots: Arc::new(Semaphore::new(PARALLEL_MEASUREMENTS)),
+            telemetry: Arc::clone(telemetry),
+        };
+        let applications = applications(&parts);
         Self {
             rollouts: Reconcile::new(Arc::new(rollouts), Arc::clone(&shell)),
+            runs: Reconcile::new(Arc::new(runs), Arc::clone(&shell)),
+            applications: Reconcile::new(Arc::new(applications), shell),
         }
     }
 
     pub(crate) async fn reconcile(&self, key: &Key) {
         match key.role {
             Role::Rollouts => self.rollouts.reconcile(key).await,
-            Role::Analysis | Role::Applications => {}
+            Role::Applications => self.applications.reconcile(key).await,
+            Role::Analysis => self.runs.reconcile(key).await,
         }
     }
 }
@@ -94,11 +117,20 @@ fn shell(parts: &Parts<'_>, background: &mut JoinSet<()>) -> Arc<Shell> {
     })
 }
 
-/// Without Applications nothing is in quarantine.
-struct NoQuarantine;
-
-impl Quarantine for NoQuarantine {
-    fn of(&self, _: &RolloutRecord) -> BTreeMap<String, String> {
-        BTreeMap::new()
+fn applications(parts: &Parts<'_>) -> ApplicationObserver {
+    let Parts { config, clients, deps, stores, .. } = parts;
+    let limit = config.request_timeout;
+    let sync = SyncConfig {
+        control_namespace: config.application_namespace.clone(),
+        ..SyncConfig::default()
+    };
+    ApplicationObserver {
+        clock: Arc::clone(&deps.clock),
+        config: Arc::new(sync),
+        stores: Arc::clone(stores),
+        repo: Arc::clone(&deps.repo),
+        kinds: Kinds::new(clients.reads.clone(), Arc::clone(&stores.queue), limit),
+        named: Named::new(clients.reads.clone(), Arc::clone(&stores.queue), limit),
+        known: Arc::default(),
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
 use sluice_crds::app_project::AppProjectRecord;
-use sluice_crds::application::ApplicationRecord;
 use sluice_crds::labels;
 use sluice_crds::object::{Kind, Meta, ObjectRef, ResourceVersion};
 use sluice_crds::rollout::RolloutRecord;
@@ -35,7 +34,7 @@ pub(crate) mod store;
 
 use feed::{Advanced, Feed, Interest, Sink, Source};
 use live::{Feeding, Live, class_of};
-use records::{PodRecord, SliceRecord, WireDestinationRule, WireVirtualService};
+use records::{ApplicationKept, PodRecord, SliceRecord, WireDestinationRule, WireVirtualService};
 use references::References;
 use store::{Availability, Changed, Kept, Observed, Store};
 
@@ -51,7 +50,7 @@ pub(crate) struct Stores {
     pub(crate) cluster_templates: Arc<Store<AnalysisTemplateRecord>>,
     pub(crate) virtual_services: Arc<Store<RouteRecord>>,
     pub(crate) destination_rules: Arc<Store<RouteRecord>>,
-    pub(crate) applications: Arc<Store<ApplicationRecord>>,
+    pub(crate) applications: Arc<Store<ApplicationKept>>,
     pub(crate) projects: Arc<Store<AppProjectRecord>>,
     pub(crate) live: Live,
     pub(crate) references: References,
@@ -151,7 +150,7 @@ impl Stores {
         }
         if config.has(Role::Applications) {
             let applications = &self.applications;
-            feeds.start::<_, ApplicationRecord>(applications, "", 60, Self::application_changed);
+            feeds.start::<_, ApplicationKept>(applications, "", 60, Self::application_changed);
             feeds.start::<_, AppProjectRecord>(&self.projects, "", 60, Self::project_changed);
             let feeding = Feeding {
                 client: client.clone(),
@@ -222,7 +221,7 @@ impl Stores {
         let applications = self.applications.all();
         let rollouts = rollouts.iter().map(|record| key(Role::Rollouts, &record.meta));
         let runs = runs.iter().map(|record| key(Role::Analysis, &record.meta));
-        let applications = applications.iter().map(|r| key(Role::Applications, &r.meta));
+        let applications = applications.iter().map(|kept| key(Role::Applications, &kept.record.meta));
         rollouts.chain(runs).chain(applications).collect()
     }
 
@@ -343,13 +342,15 @@ impl Stores {
         }
     }
 
-    fn application_changed(&self, change: &Changed<ApplicationRecord>) {
-        if let Some(record) = change.new.as_ref().or(change.old.as_ref()) {
+    fn application_changed(&self, change: &Changed<ApplicationKept>) {
+        if let Some(ApplicationKept { record, .. }) =
+            change.new.as_deref().or(change.old.as_deref())
+        {
             self.wake(Role::Applications, &record.meta.namespace, &record.meta.name);
         }
         // What it holds in quarantine is part of the views of its Rollouts.
         for record in change.old.iter().chain(&change.new) {
-            for resource in record.status.resources.iter().filter(|r| r.kind == "Rollout") {
+            for resource in record.record.status.resources.iter().filter(|r| r.kind == "Rollout") {
                 self.wake(Role::Rollouts, &resource.namespace, &resource.name);
             }
         }

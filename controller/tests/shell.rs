@@ -2,7 +2,10 @@
 
 mod shell {
     mod abort;
+    mod analysis;
+    mod application;
     mod canary;
+    pub(crate) mod fakes;
     mod idle;
     pub(crate) mod stage;
     mod survival;

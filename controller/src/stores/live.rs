@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
-use sluice_crds::labels::TRACKING_ID;
 use sluice_crds::object::{Kind, ObjectRef, ResourceVersion};
 use sluice_engine::view::Lookup;
 use sluice_sync::view::LiveObject;
@@ -32,8 +31,7 @@ impl Kept for LiveObject {
 }
 
 fn instance_of(object: &LiveObject) -> Option<&str> {
-    let id = object.meta.annotations.get(TRACKING_ID)?;
-    id.split_once(':').map(|(instance, _)| instance)
+    super::records::instance(&object.meta)
 }
 
 /// Group and kind.

@@ -1,6 +1,7 @@
 //! How each kind is decoded from a watch line and found again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -62,10 +63,45 @@ kept_by_meta! {
     AnalysisTemplateRecord => none;
     ServiceRecord => none;
     RouteRecord => none;
-    ApplicationRecord => none;
     AppProjectRecord => none;
     AnalysisRunRecord => owner_index;
     ReplicaSetRecord => owner_index;
+}
+
+/// Returns the instance that the tracking id of an object names, whatever else the id says.
+pub(crate) fn instance(meta: &Meta) -> Option<&str> {
+    meta.annotations.get(labels::TRACKING_ID)?.split_once(':').map(|(instance, _)| instance)
+}
+
+/// An Application, and who wrote it lately: another controller on the same objects must be noticed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Value")]
+pub(crate) struct ApplicationKept {
+    pub(crate) record: Arc<ApplicationRecord>,
+    /// Entries of `metadata.managedFields`, without the fields.
+    pub(crate) writers: Vec<Value>,
+}
+
+impl TryFrom<Value> for ApplicationKept {
+    type Error = serde_json::Error;
+
+    fn try_from(mut body: Value) -> Result<Self, serde_json::Error> {
+        let writers = body.pointer_mut("/metadata/managedFields").map(Value::take);
+        let mut writers = match writers {
+            Some(Value::Array(writers)) => writers,
+            Some(_) | None => Vec::new(),
+        };
+        for writer in writers.iter_mut().filter_map(Value::as_object_mut) {
+            writer.remove("fieldsV1");
+        }
+        Ok(Self { record: Arc::new(ApplicationRecord::deserialize(&body)?), writers })
+    }
+}
+
+impl Kept for ApplicationKept {
+    fn identity(&self) -> Identity<'_> {
+        identity(&self.record.meta)
+    }
 }
 
 /// A Pod: which revision it is of. Readiness is taken from EndpointSlices, where proxies take it from.

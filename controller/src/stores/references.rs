@@ -41,11 +41,6 @@ impl References {
         self.state().readers.contains_key(object)
     }
 
-    /// Returns what the key reads.
-    pub(crate) fn reads(&self, key: &Key) -> BTreeSet<ObjectRef> {
-        self.state().reads.get(key).cloned().unwrap_or_default()
-    }
-
     /// Sets what the key reads; an empty set forgets the key.
     pub(crate) fn set(&self, key: &Key, wanted: BTreeSet<ObjectRef>) -> Rewired {
         let mut state = self.state();
@@ -107,6 +102,6 @@ mod tests {
         references.set(&key("a"), [service("web")].into());
         references.set(&key("a"), BTreeSet::new());
         assert!(!references.is_read(&service("web")));
-        assert!(references.reads(&key("a")).is_empty());
+        assert!(references.state().reads.is_empty());
     }
 }

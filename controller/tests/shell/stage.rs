@@ -18,9 +18,12 @@ use sluice_sim::world::World;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::fakes::Fakes;
+
 /// A simulated cluster in virtual time.
 pub(crate) struct Stage {
     pub(crate) service: SimService,
+    pub(crate) fakes: Fakes,
     start: DateTime<Utc>,
 }
 
@@ -57,7 +60,7 @@ impl Stage {
         let world = World::new(start, WorkloadConfig::default());
         let service = SimService::new(world, Clock::running(start));
         tokio::spawn(service.clone().drive());
-        let stage = Self { service, start };
+        let stage = Self { service, fakes: Fakes::default(), start };
         stage.create("{ apiVersion: v1, kind: Namespace, metadata: { name: sluice-system } }");
         stage
     }
@@ -112,7 +115,8 @@ impl Stage {
         let now = self.service.clock().now();
         let deps = Deps {
             clock: Arc::new(RuntimeClock::starting_at(now)),
-            http: reqwest::Client::new(),
+            providers: Arc::new(self.fakes.providers()),
+            repo: self.fakes.repo(),
             stop: asked,
         };
         let handle = tokio::spawn(sluice_controller::run(config, clients, deps));

@@ -1,0 +1,69 @@
+use serde_json::{Value, json};
+
+use super::stage::{Stage, W5, canary_weight, image, rollout, virtual_service};
+
+const TEMPLATE: &str = r"
+apiVersion: argoproj.io/v1alpha1
+kind: AnalysisTemplate
+metadata: { name: errors, namespace: shop }
+spec:
+  metrics:
+    - name: error-rate
+      interval: 5s
+      failureLimit: 0
+      successCondition: 'result[0] < 0.05'
+      provider: { prometheus: { address: 'http://metrics.example', query: errors } }
+";
+
+async fn analysed() -> (Stage, super::stage::Running) {
+    let stage = Stage::new();
+    stage.create(W5);
+    stage.create(TEMPLATE);
+    let background =
+        json!({ "spec": { "strategy": { "canary": { "analysis": { "templates": [{ "templateName": "errors" }] } } } } });
+    stage.patch(&rollout(), &background);
+    stage.fakes.answers(0.0);
+    let controller = stage.controller("one");
+    stage.phase(60, "Healthy").await;
+    stage.patch(&rollout(), &image("2"));
+    stage
+        .until(60, "weight 20", |stage| canary_weight(&stage.get(&virtual_service())) == 20)
+        .await;
+    (stage, controller)
+}
+
+#[tokio::test(start_paused = true)]
+async fn good_measurements_let_a_canary_through() {
+    let (stage, controller) = analysed().await;
+    stage.phase(120, "Healthy").await;
+    assert_eq!(stage.get(&rollout()).pointer("/status/abort"), None);
+    controller.terminate().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_measurement_takes_the_weight_away_before_anything_else_is_written() {
+    let (stage, controller) = analysed().await;
+    let before = stage.recorded("sluice-writes").len();
+    stage.fakes.answers(0.2);
+    stage
+        .until(30, "weight 0", |stage| canary_weight(&stage.get(&virtual_service())) == 0)
+        .await;
+    let writes = stage.since("sluice-writes", before);
+    let to_rollout = |line: &&String| !line.contains("/analysisruns/");
+    let first = writes.iter().find(to_rollout).unwrap();
+    assert!(first.contains("/virtualservices/web"), "{writes:#?}");
+    stage.phase(60, "Degraded").await;
+    controller.terminate().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_weight_holds_while_the_metrics_server_is_down() {
+    let (stage, controller) = analysed().await;
+    *stage.fakes.metric.lock().unwrap() = None;
+    stage.pass(std::time::Duration::from_secs(120)).await;
+    let weight = canary_weight(&stage.get(&virtual_service()));
+    assert!(weight > 0, "it must not be taken back");
+    let aborted = stage.get(&rollout()).pointer("/status/abort").cloned();
+    assert_ne!(aborted, Some(Value::Bool(true)));
+    controller.terminate().await.unwrap();
+}
