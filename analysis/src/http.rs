@@ -1,8 +1,11 @@
 //! What all HTTP providers share: clients, limits, credentials, and how errors are told apart.
 
 use std::error::Error as _;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Response, StatusCode, Url};
 use sluice_crds::analysis::provider::{Authentication, Header, OAuth2};
@@ -34,12 +37,46 @@ impl Clients {
                 .user_agent(user_agent)
                 .connect_timeout(CONNECT_TIMEOUT)
                 .redirect(same_origin_only())
+                .dns_resolver(Arc::new(ForeignOnly))
                 .no_proxy()
         };
         Ok(Clients {
             verifying: base().build()?,
             insecure: base().tls_danger_accept_invalid_certs(true).build()?,
         })
+    }
+}
+
+/// Names that lead to a machine's own metadata service, or nowhere, do not resolve: metrics come from tenants. Private
+/// addresses do, because that is where Prometheus is.
+struct ForeignOnly;
+
+impl Resolve for ForeignOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let (refused, allowed): (Vec<SocketAddr>, Vec<SocketAddr>) =
+                found.partition(|address| is_refused(address.ip()));
+            if allowed.is_empty() && !refused.is_empty() {
+                return Err(
+                    format!("`{}` leads to an address that is never asked", name.as_str()).into()
+                );
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Link-local addresses (cloud metadata among them), multicast, and addresses of no machine.
+fn is_refused(address: IpAddr) -> bool {
+    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            v4.is_link_local() || v4.is_multicast() || v4.is_unspecified() || v4.is_broadcast()
+        }
+        IpAddr::V6(v6) => {
+            v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified() || v6 == METADATA
+        }
     }
 }
 
@@ -114,7 +151,16 @@ pub(crate) fn seconds(field: &str, value: Option<i64>, default: u64) -> Result<u
 /// Parses a URL; only `http` and `https` are asked.
 pub(crate) fn url(field: &str, text: &str) -> Result<Url, SampleError> {
     match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+            // An address in place of a name is not resolved, so it is checked here.
+            match host.parse::<IpAddr>() {
+                Ok(address) if is_refused(address) => {
+                    Err(bad_query(format!("{field}: `{address}` is never asked")))
+                }
+                _ => Ok(url),
+            }
+        }
         Ok(url) => Err(bad_query(format!("{field}: scheme `{}` is not supported", url.scheme()))),
         Err(error) => Err(bad_query(format!("{field}: `{text}` is no URL: {error}"))),
     }
@@ -292,7 +338,25 @@ fn base64(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::base64;
+    use super::{base64, is_refused};
+
+    #[test]
+    fn metadata_services_are_never_asked_and_private_networks_are() {
+        for address in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "fe80::1",
+            "fd00:ec2::254",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+        ] {
+            assert!(is_refused(address.parse().unwrap()), "{address}");
+        }
+        for address in ["127.0.0.1", "10.0.0.1", "192.168.1.1", "fd12::1", "8.8.8.8", "::1"] {
+            assert!(!is_refused(address.parse().unwrap()), "{address}");
+        }
+    }
 
     #[test]
     fn base64_is_that_of_rfc_4648() {
