@@ -29,8 +29,8 @@ pub enum Verb {
     Create,
     /// Applies an object.
     Apply,
-    /// Removes fields that Git dropped and apply leaves alone.
-    Trim,
+    /// Changes an object by a JSON patch, because Git dropped fields that apply leaves alone.
+    Patch,
     /// Puts the last healthy content in the place of what is quarantined.
     Restore,
     /// Deletes an object that Git does not want any more.
@@ -46,7 +46,7 @@ impl Verb {
             Self::Record => "record",
             Self::Create => "create",
             Self::Apply => "apply",
-            Self::Trim => "trim",
+            Self::Patch => "patch",
             Self::Restore => "restore",
             Self::Prune => "prune",
             Self::Finalize => "finalize",
@@ -57,7 +57,7 @@ impl Verb {
     pub fn is_mutation(self) -> bool {
         match self {
             Self::Record | Self::Finalize => false,
-            Self::Create | Self::Apply | Self::Trim | Self::Restore | Self::Prune => true,
+            Self::Create | Self::Apply | Self::Patch | Self::Restore | Self::Prune => true,
         }
     }
 }

@@ -77,31 +77,56 @@ pub fn create(body: Value, target: &ObjectRef, epoch: Option<&EpochView>) -> Wri
     }
 }
 
-/// Returns the write that removes fields which we set before and which are declared no more, where apply cannot: an object
-/// that we created holds them under another operation of the same manager, and apply leaves those alone.
-pub fn trim(
-    differences: &[Difference],
-    live: &LiveObject,
-    target: &ObjectRef,
-    epoch: Option<&EpochView>,
-) -> Write {
-    let mut pointers: Vec<&str> = differences
-        .iter()
-        .filter(|d| d.kind == DifferenceKind::Extra)
-        .map(|d| d.pointer.as_str())
-        .collect();
+/// Returns the write that makes every difference go in one JSON patch. It is needed where Git dropped a field: an object that
+/// we created holds its fields under another operation of the same manager, so apply would leave the field behind, and two
+/// writes would show a state that nobody wanted (a Rollout would start a canary of it).
+pub fn patch(differences: &[Difference], live: &LiveObject, epoch: Option<&EpochView>) -> Write {
+    let mut operations = Vec::new();
+    let mut removals: Vec<&str> = Vec::new();
+    for difference in differences {
+        let pointer = difference.pointer.as_str();
+        match &difference.wanted {
+            None => removals.push(pointer),
+            Some(wanted) => {
+                let path = match difference.kind {
+                    DifferenceKind::Missing => appended(pointer, &live.body),
+                    DifferenceKind::Changed | DifferenceKind::Extra => pointer.to_owned(),
+                };
+                operations.push(json!({ "op": "add", "path": path, "value": wanted }));
+            }
+        }
+    }
     // Later elements of a list first: removing one moves those behind it.
-    pointers.sort_by_key(|pointer| std::cmp::Reverse(index_order(pointer)));
-    let mut operations: Vec<Value> =
-        pointers.into_iter().map(|p| json!({ "op": "remove", "path": p })).collect();
+    removals.sort_by_key(|pointer| std::cmp::Reverse(index_order(pointer)));
+    operations.extend(removals.into_iter().map(|path| json!({ "op": "remove", "path": path })));
+    for operation in &mut operations {
+        // `add` inside a list inserts; a value that changes there is replaced.
+        let path = operation["path"].as_str().unwrap_or_default().to_owned();
+        if operation["op"] == "add" && live.body.pointer(&path).is_some() {
+            operation["op"] = json!("replace");
+        }
+    }
     if let Some(epoch) = epoch {
         operations.extend(epoch.stamp_operations(&live.meta));
     }
     Write {
-        object: target.clone(),
+        object: live.object.clone(),
         preconditions: preconditions(live, epoch),
         manager: MANAGER_SYNC.into(),
         change: Change::JsonPatch { operations },
+    }
+}
+
+/// A missing element is put at the end of its list.
+fn appended(pointer: &str, live: &Value) -> String {
+    if live.pointer(pointer).is_some_and(Value::is_array) {
+        return format!("{pointer}/-");
+    }
+    match pointer.rsplit_once('/') {
+        Some((parent, _)) if live.pointer(parent).is_some_and(Value::is_array) => {
+            format!("{parent}/-")
+        }
+        Some(_) | None => pointer.to_owned(),
     }
 }
 
@@ -115,9 +140,9 @@ pub fn delete(live: &LiveObject, propagation: Propagation) -> Write {
     }
 }
 
-/// Returns whether every difference is a field that apply cannot take away, so that [`trim`] is needed.
-pub fn needs_trim(differences: &[Difference]) -> bool {
-    !differences.is_empty() && differences.iter().all(|d| d.kind == DifferenceKind::Extra)
+/// Returns whether a difference is a field that apply might not take away, so that [`patch`] is needed.
+pub fn needs_patch(differences: &[Difference]) -> bool {
+    differences.iter().any(|d| d.kind == DifferenceKind::Extra)
 }
 
 /// Returns the key of what a write is about.

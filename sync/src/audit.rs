@@ -210,12 +210,27 @@ fn nothing_quarantined(
         let bad = entries.iter().find(|entry| {
             hold::entry_key(entry) == action.key
                 && action.key.is_rollout()
-                && hold::matches(entry, &action.key, body, collisions)
+                && hold::matches(entry, &action.key, &body, collisions)
         });
         if let Some(entry) = bad {
             let text = format!("{} gets quarantined content {}", action.key, entry.template_hash);
             found.push(violation("R2", text));
         }
+    }
+}
+
+/// Returns the object as the write leaves it, as far as the write says.
+fn written(view: &ApplicationView, action: &Action) -> Option<Value> {
+    match &action.write.change {
+        Change::Create { body } | Change::Apply { body } => Some(body.clone()),
+        Change::JsonPatch { operations } => {
+            let mut body = view.live(&action.key)?.body.clone();
+            let patch: json_patch::Patch =
+                serde_json::from_value(Value::from(operations.clone())).ok()?;
+            json_patch::patch(&mut body, &patch).ok()?;
+            Some(body)
+        }
+        Change::MergePatch { .. } | Change::Delete { .. } | Change::Status { .. } => None,
     }
 }
 
@@ -244,11 +259,11 @@ fn owned_fields_stay(view: &ApplicationView, actions: &[&Action], found: &mut Ve
     let live = view.live.iter().filter_map(|(key, found)| Some((key, &found.present()?.body)));
     let owned = OwnedFields::collect(live, &view.rollouts);
     for action in actions.iter().filter(|action| action.verb.is_mutation()) {
-        let Change::Apply { body } = &action.write.change else { continue };
         let Some(live) = view.live(&action.key) else { continue };
+        let Some(body) = written(view, action) else { continue };
         let before: BTreeMap<String, Value> =
             owned.values(&action.key, &live.body).into_iter().collect();
-        for (field, value) in owned.values(&action.key, body) {
+        for (field, value) in owned.values(&action.key, &body) {
             if before.get(&field).is_some_and(|before| *before != value) {
                 let text =
                     format!("{}: {field} becomes {value}, live is {}", action.key, before[&field]);

@@ -65,17 +65,14 @@ impl Difference {
     }
 }
 
-/// Compares a live object with the body that would be applied.
+/// Compares a live object with the body that would be applied. The result has the values of Secrets: show it through [`masked`].
 pub fn differences(key: &ResourceKey, wanted: &Value, live: &LiveObject) -> Vec<Difference> {
     let comparer = Comparer { builtin: is_builtin(&key.group), live };
     let mut found = Vec::new();
     comparer.object(wanted, &mut found);
     managed::extras(wanted, live, &mut found);
-    if key.is("", "Secret") {
-        mask(&mut found);
-    }
     found.sort_by(|a, b| a.pointer.cmp(&b.pointer));
-    found.dedup_by(|a, b| a.pointer == b.pointer);
+    found.dedup();
     found
 }
 
@@ -87,16 +84,17 @@ pub fn summary(differences: &[Difference]) -> String {
     format!("{}{tail}", fields.join(", "))
 }
 
-fn mask(found: &mut [Difference]) {
-    for difference in found.iter_mut().filter(|d| d.pointer.starts_with("/data")) {
-        let hide = |value: &mut Option<Value>| {
-            if value.is_some() {
-                *value = Some(Value::String("(hidden)".to_owned()));
+/// Returns the differences as people may see them: without the values of Secrets (G8).
+pub fn masked(key: &ResourceKey, differences: &[Difference]) -> Vec<Difference> {
+    let mut shown = differences.to_vec();
+    if key.is("", "Secret") {
+        for difference in shown.iter_mut().filter(|d| d.pointer.starts_with("/data")) {
+            for value in [&mut difference.wanted, &mut difference.live].into_iter().flatten() {
+                *value = Value::String("(hidden)".to_owned());
             }
-        };
-        hide(&mut difference.wanted);
-        hide(&mut difference.live);
+        }
     }
+    shown
 }
 
 /// Returns whether objects of the group have a typed Go form, so that zero values vanish and quantities are rewritten.

@@ -101,6 +101,11 @@ impl Item {
         }
     }
 
+    /// Returns whether a write would bring it to where it should be.
+    pub fn is_writable(&self) -> bool {
+        matches!(self.state, ItemState::Differs | ItemState::Missing)
+    }
+
     /// Returns the sync wave.
     pub fn wave(&self) -> i64 {
         self.manifest.as_ref().map_or(0, |manifest| manifest.wave)

@@ -361,7 +361,7 @@ fn fill_sluice(
 fn restore(draft: &mut Draft<'_>, comparison: &Comparison, effective: &Effective) {
     let view = draft.view;
     let mut stage = Vec::new();
-    for item in comparison.items.iter().filter(|item| item.is_held && item.is_open()) {
+    for item in comparison.items.iter().filter(|item| item.is_held && item.is_writable()) {
         let is_there = item.live.is_some();
         if is_there && !is_quarantined_live(view, item, effective) && !spec::self_heals(view) {
             continue;

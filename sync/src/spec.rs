@@ -1,6 +1,6 @@
 //! Whether an Application's spec can be acted on at all; what cannot be is said, not dropped.
 
-use sluice_crds::app_project::AppProjectRecord;
+use sluice_crds::app_project::{AppProjectRecord, AppProjectSpec};
 use sluice_engine::view::Lookup;
 
 use crate::conditions;
@@ -66,12 +66,39 @@ pub(crate) fn check<'a>(draft: &mut Draft<'a>) -> Option<&'a AppProjectRecord> {
         }
         Lookup::Present(project) => Some(&**project),
     };
+    if let Some(project) = project {
+        unverified(&project.spec, &mut problems);
+    }
     not_acted_on(draft);
     if problems.is_empty() {
         return project;
     }
     reject(draft, problems);
     None
+}
+
+/// What a project demands and nobody checks yet must not pass for checked.
+fn unverified(project: &AppProjectSpec, problems: &mut Vec<String>) {
+    if !project.signature_keys.is_empty() || project.source_integrity.is_some() {
+        problems.push(
+            "the project demands signed commits (spec.signatureKeys or spec.sourceIntegrity), and signatures are not verified \
+             yet: nothing is synced"
+                .to_owned(),
+        );
+    }
+    if project.permit_only_project_scoped_clusters == Some(true) {
+        problems.push(
+            "the project permits its own clusters only (spec.permitOnlyProjectScopedClusters), which is not supported yet"
+                .to_owned(),
+        );
+    }
+}
+
+/// Returns why automated sync has to wait: windows are not evaluated yet, and a denied sync must not happen.
+pub(crate) fn windows(project: &AppProjectSpec) -> Option<&'static str> {
+    (!project.sync_windows.is_empty()).then_some(
+        "the project has spec.syncWindows, which are not evaluated yet: automated sync waits; sync by hand",
+    )
 }
 
 /// Checks that the project permits source and destination.

@@ -108,7 +108,9 @@ fn effective(
     admitted: Option<&str>,
 ) -> Option<String> {
     let mut served: Option<String> = None;
+    let mut has_rollouts = false;
     for item in comparison.items.iter().filter(|item| item.key.is_rollout()) {
+        has_rollouts = true;
         let Some(rollout) = view.rollout(&item.key) else { continue };
         let Some(stable) = rollout.status.stable_rs.as_deref().filter(|hash| !hash.is_empty())
         else {
@@ -130,7 +132,7 @@ fn effective(
         }
         served = served.or(commit);
     }
-    served.or_else(|| admitted.map(str::to_owned))
+    if has_rollouts { served } else { admitted.map(str::to_owned) }
 }
 
 fn rows(wanted: &ManifestSet, comparison: &Comparison) -> Vec<ResourceStatus> {

@@ -151,3 +151,52 @@ fn an_ignored_field_keeps_its_live_value() {
     rules.carry(&deployment, &mut body, &live);
     assert_eq!(body, serde_json::json!({ "spec": { "replicas": 5, "x": 1 } }));
 }
+
+#[test]
+fn what_git_dropped_and_changed_goes_in_one_write() {
+    use sluice_crds::object::{Change, Kind, ObjectRef};
+
+    let live: Value = serde_saphyr::from_str(
+        "
+metadata:
+  name: web
+  namespace: shop
+  labels: {app: web, old: x}
+  finalizers: [other]
+  managedFields:
+  - manager: sluice-sync
+    operation: Update
+    fieldsV1:
+      f:metadata: {f:labels: {f:app: {}, f:old: {}}}
+      f:spec:
+        f:template:
+          f:spec:
+            f:containers:
+              'k:{\"name\":\"a\"}': {.: {}, f:image: {}, f:name: {}}
+              'k:{\"name\":\"b\"}': {.: {}, f:image: {}, f:name: {}}
+spec: {template: {spec: {containers: [{name: a, image: a:1}, {name: b, image: b:1}, {name: c, image: c:1}]}}}
+",
+    )
+    .unwrap();
+    let wanted: Value = serde_saphyr::from_str(
+        "
+metadata: {name: web, namespace: shop, labels: {app: web, new: z}, finalizers: [ours]}
+spec: {template: {spec: {containers: [{name: d, image: d:1}, {name: c, image: c:2}]}}}
+",
+    )
+    .unwrap();
+    let object = ObjectRef::namespaced(Kind::DEPLOYMENT, "shop", "web");
+    let key = ResourceKey::of(&object);
+    let live = crate::view::LiveObject::new(object, live).unwrap();
+    let found = crate::compare::differences(&key, &wanted, &live);
+    assert!(super::needs_patch(&found));
+    let Change::JsonPatch { operations } = super::patch(&found, &live, None).change else {
+        panic!("{found:?}");
+    };
+    let patch: json_patch::Patch = serde_json::from_value(Value::from(operations)).unwrap();
+    let mut body = live.body.clone();
+    json_patch::patch(&mut body, &patch).unwrap();
+    insta::assert_yaml_snapshot!(body);
+    let after = crate::view::LiveObject { body, ours: live.ours.clone(), ..live };
+    assert!(crate::compare::differences(&key, &wanted, &after).is_empty());
+}

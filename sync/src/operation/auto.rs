@@ -5,7 +5,7 @@ use sluice_crds::application::{
 use sluice_engine::plan::{Severity, WakeReason};
 
 use super::{Pass, has_work};
-use crate::comparison::{Item, ItemState};
+use crate::comparison::Item;
 use crate::conditions;
 use crate::draft::Draft;
 use crate::heal::{self, Gate};
@@ -23,6 +23,11 @@ pub(crate) fn start(draft: &mut Draft<'_>, pass: &Pass<'_>) {
     let prunes = automated.prune == Some(true);
     let extras = pass.comparison.extras.iter().filter(|extra| extra.counts).count();
     if !has_work(pass.comparison) && !(prunes && extras > 0) {
+        return;
+    }
+    if let Some(why) = crate::spec::windows(pass.permission.project) {
+        draft.report.problem(why, "`kubectl sluice app sync`");
+        draft.conditions.add(conditions::SYNC, why);
         return;
     }
     match attempt(draft, pass) {
@@ -141,7 +146,7 @@ fn heal_what_differs(draft: &mut Draft<'_>, pass: &Pass<'_>, policy: &SyncPolicy
 
 /// What is forbidden, or has no kind or namespace, is no drift.
 fn can_heal(item: &Item) -> bool {
-    !item.is_held && matches!(item.state, ItemState::Differs | ItemState::Missing)
+    !item.is_held && item.is_writable()
 }
 
 /// Says that somebody undoes what self-heal does, and that it is left alone.

@@ -77,8 +77,6 @@ pub(super) fn advance(
     draft.status.operation_state = Some(state);
 }
 
-const TRIMMED: &str = "fields that Git dropped are removed";
-
 #[derive(Default)]
 struct Work<'a> {
     /// What is to be applied, and how.
@@ -180,20 +178,12 @@ fn sort<'a>(
                 work.failed.push((item.key.clone(), item.wave(), message));
             }
             // What was written and differs again is somebody else's doing, such as a webhook's: once is enough (F23).
-            None if was_written(state, item) => {}
+            None if results::said(state, &item.key).is_some() => {}
             None => work.open.push(item),
         }
     }
     if operation.sync.as_ref().is_some_and(|sync| sync.resources.is_empty()) {
         sort_extras(comparison, request, state, work);
-    }
-}
-
-/// Returns whether this attempt has written the item already. Fields that apply leaves behind are a second write.
-fn was_written(state: &OperationState, item: &Item) -> bool {
-    match results::said(state, &item.key) {
-        None => false,
-        Some(said) => said == TRIMMED || !apply::needs_trim(&item.differences),
     }
 }
 
@@ -313,7 +303,7 @@ fn write_wave(
         let Some(action) = action(draft, item, Verb::Apply) else { continue };
         let said = match action.verb {
             Verb::Create => "created",
-            Verb::Trim => TRIMMED,
+            Verb::Patch => "patched",
             Verb::Apply | Verb::Restore | Verb::Record | Verb::Prune | Verb::Finalize => {
                 "serverside-applied"
             }
@@ -352,10 +342,10 @@ pub(crate) fn action(draft: &Draft<'_>, item: &Item, verb: Verb) -> Option<Actio
             let verb = if verb == Verb::Restore { verb } else { Verb::Create };
             (verb, write, "it is missing".to_owned())
         }
-        Some(live) if apply::needs_trim(&item.differences) => {
-            let write = apply::trim(&item.differences, live, &live.object, epoch);
-            let because = format!("Git dropped {}", compare::summary(&item.differences));
-            (Verb::Trim, write, because)
+        Some(live) if apply::needs_patch(&item.differences) => {
+            let write = apply::patch(&item.differences, live, epoch);
+            let because = format!("Git dropped or changed {}", compare::summary(&item.differences));
+            (if verb == Verb::Restore { verb } else { Verb::Patch }, write, because)
         }
         Some(live) => {
             let write = apply::apply(item.body.clone(), live, object, epoch);
