@@ -498,7 +498,7 @@ impl Audit<'_> {
         let seq = |status: &RolloutStatus| {
             status.sluice.as_ref().and_then(|own: &SluiceStatus| own.stable_seq).unwrap_or(0)
         };
-        if seq(new) != seq(old) + 1 {
+        if seq(new) != seq(old).saturating_add(1) {
             found.push(violation("S9", "stableSeq does not count the promotion"));
         }
         if first {
@@ -543,7 +543,7 @@ impl Audit<'_> {
         if index(new) == index(old) {
             return;
         }
-        if index(new) != index(old) + 1 {
+        if index(new) != index(old).saturating_add(1) {
             found.push(violation(
                 "S11",
                 format!("the step would move from {} to {}", index(old), index(new)),

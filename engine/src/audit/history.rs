@@ -432,7 +432,7 @@ impl History {
         let seq = |state: &State| {
             state.rollout.status.sluice.as_ref().and_then(|own| own.stable_seq).unwrap_or(0)
         };
-        if seq(after) != seq(before) + 1 {
+        if seq(after) != seq(before).saturating_add(1) {
             self.fail("S9", revision, "stableSeq does not count the promotion");
         }
         if old.is_none() {
@@ -462,7 +462,7 @@ impl History {
             || new.abort == Some(true)
             || (old.aborted_at.is_some() && new.aborted_at.is_none());
         let (from, to) = (old.current_step_index.unwrap_or(0), new.current_step_index.unwrap_or(0));
-        if !restarted && from != to && to != from + 1 {
+        if !restarted && from != to && to != from.saturating_add(1) {
             self.fail("S11", revision, format!("the step moves from {from} to {to}"));
         }
     }

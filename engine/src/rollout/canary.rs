@@ -8,7 +8,7 @@ use sluice_crds::labels;
 use super::abort::Abort;
 use super::action::{Action, Target};
 use super::replicas::{
-    Basic, Bounds, Size, basic_sizes, explicit_scale, routed_size, share, weight_at,
+    Basic, Bounds, Size, basic_sizes, explicit_scale, routed_size, share, total, weight_at,
 };
 use super::routes::Traffic;
 use super::situation::{Set, Situation};
@@ -143,7 +143,7 @@ fn retire_older(
 
 /// Whether Pods may go at all: more are available than must be.
 fn spares(s: &Situation<'_>) -> bool {
-    let available: u32 = s.owned().map(|rs| rs.available()).sum();
+    let available = total(s.owned().map(|rs| rs.available()));
     let must = s.n.saturating_sub(Bounds::of(s.canary, s.n).unavailable);
     available > must || s.n == 0
 }

@@ -41,7 +41,8 @@ pub(crate) fn state(s: &Situation<'_>, length: Option<Duration>) -> PauseState {
     let condition = s.status().pause_conditions.iter().flatten().find(|c| c.reason == STEP);
     match (condition, length) {
         (Some(condition), Some(length)) => {
-            let end = condition.start_time.at() + Duration::seconds(1) + length;
+            let start = condition.start_time.at() + Duration::seconds(1);
+            let end = start.checked_add_signed(length).unwrap_or(DateTime::<Utc>::MAX_UTC);
             if s.now() >= end { PauseState::Over } else { PauseState::Until(end) }
         }
         (Some(_), None) => PauseState::UntilPromoted,
@@ -50,50 +51,11 @@ pub(crate) fn state(s: &Situation<'_>, length: Option<Duration>) -> PauseState {
     }
 }
 
-/// Parses a pause: seconds, or a Go duration. `None` for anything else; such a spec is refused before.
-pub(crate) fn parse(duration: &IntOrString) -> Option<Duration> {
-    if let Some(seconds) = duration.as_int() {
-        return (seconds >= 0).then(|| Duration::try_seconds(seconds)).flatten();
-    }
-    let IntOrString::String(text) = duration else { return None };
-    go_duration(text).filter(|d| *d >= Duration::zero())
-}
-
-/// Parses a Go duration such as `1h30m` or `1.5s`.
-pub(crate) fn go_duration(text: &str) -> Option<Duration> {
-    let (negative, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
+/// Reads a pause: seconds, or a Go duration. `None` for anything else; such a spec is refused before.
+fn parse(duration: &IntOrString) -> Option<Duration> {
+    let length = match duration {
+        IntOrString::Int(seconds) => Duration::try_seconds(*seconds)?,
+        IntOrString::String(text) => sluice_crds::duration::parse_or_seconds(text).ok()?,
     };
-    if rest == "0" {
-        return Some(Duration::zero());
-    }
-    if rest.is_empty() {
-        return None;
-    }
-    let mut total_ns = 0_f64;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest.get(..digits)?.parse().ok()?;
-        let tail = rest.get(digits..)?;
-        let units = [
-            ("ns", 1.0),
-            ("us", 1e3),
-            ("µs", 1e3),
-            ("ms", 1e6),
-            ("s", 1e9),
-            ("m", 60e9),
-            ("h", 3600e9),
-        ];
-        let (unit, factor) = units.iter().find(|(unit, _)| tail.starts_with(unit))?;
-        rest = tail.get(unit.len()..)?;
-        total_ns += number * factor;
-    }
-    if total_ns > 9.2e18 {
-        return None;
-    }
-    // The bound above keeps it in range; Go truncates to whole nanoseconds as well.
-    #[allow(clippy::cast_possible_truncation)]
-    let total = Duration::nanoseconds(total_ns as i64);
-    Some(if negative { -total } else { total })
+    (length >= Duration::zero()).then_some(length)
 }

@@ -5,10 +5,11 @@ use sluice_crds::labels;
 use sluice_crds::object::ObjectRef;
 use sluice_crds::rollout::steps::TemplateRef;
 use sluice_crds::rollout::strategy::CanaryStrategy;
-use sluice_crds::rollout::{CanaryStep, LabelSelector, RolloutAnalysis, RolloutRecord};
+use sluice_crds::rollout::{RolloutAnalysis, RolloutRecord, RolloutSpec};
+use sluice_crds::supported::{self, State};
 
 use super::situation::{Situation, current_set, wanted_hash};
-use super::{analysis, pause, routes};
+use super::{analysis, routes};
 use crate::analysis::arguments::{self, ArgumentError};
 use crate::view::{Lookup, RolloutView, ServiceRecord};
 
@@ -55,187 +56,36 @@ pub(crate) fn check(view: &RolloutView) -> Check<'_> {
 }
 
 const CANARY: &str = "spec.strategy.canary";
-const NOT_YET: &str = "is not acted on yet";
 
+/// What is wrong with the spec by itself, and what of it would be dangerous to ignore.
 fn spec(rollout: &RolloutRecord) -> Vec<Problem> {
-    let spec = &rollout.spec;
-    let mut problems = Vec::new();
-    let mut refuse = |at: &str, message: &str, hint: &str| {
-        problems.push(Problem::new(at, message, hint));
-    };
-    match (&spec.strategy.canary, &spec.strategy.blue_green) {
-        (Some(_), Some(_)) => {
-            refuse("spec.strategy", "both `canary` and `blueGreen` are set", "keep one of them");
-        }
-        (None, Some(_)) => refuse("spec.strategy.blueGreen", NOT_YET, "use `canary`"),
-        (None, None) => refuse("spec.strategy", "no strategy is set", "set `canary`"),
-        (Some(_), None) => {}
-    }
-    if spec.workload_ref.is_some() {
-        refuse("spec.workloadRef", NOT_YET, "move the Pod template into `spec.template`");
-    } else if spec.template.as_ref().and_then(|template| template.get("spec")).is_none() {
-        refuse("spec.template", "there is no Pod template", "set `spec.template`");
-    }
-    let no_selector = spec.selector.as_ref().is_none_or(|selector| {
-        selector.match_labels.as_ref().is_none_or(std::collections::BTreeMap::is_empty)
-            && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
+    let invalid = sluice_crds::validate::rollout(&rollout.spec).into_iter().map(|problem| {
+        Problem::new(problem.path.as_str(), problem.message, problem.hint.unwrap_or_default())
     });
-    if no_selector {
-        refuse("spec.selector", "is empty", "set `spec.selector.matchLabels`");
-    } else if spec.selector.as_ref().is_some_and(|selector| !matches_template(selector, rollout)) {
-        refuse(
-            "spec.selector",
-            "does not match the labels of `spec.template`",
-            "give the template the labels of `matchLabels`",
-        );
-    }
-    let deadline = spec.progress_deadline_seconds.unwrap_or(600);
-    if deadline <= spec.min_ready_seconds.unwrap_or(0) {
-        refuse(
-            "spec.progressDeadlineSeconds",
-            "is not above `minReadySeconds`",
-            "raise the one or lower the other",
-        );
-    }
-    if spec.replicas.is_some_and(|n| n < 0) {
-        refuse("spec.replicas", "is negative", "set it to 0 or more");
-    }
-    if let Some(canary) = spec.strategy.canary.as_deref() {
-        problems.extend(strategy(canary));
-    }
-    problems
-}
-
-fn matches_template(selector: &LabelSelector, rollout: &RolloutRecord) -> bool {
-    let labels =
-        rollout.spec.template.as_ref().and_then(|template| template.pointer("/metadata/labels"));
-    selector.match_labels.iter().flatten().all(|(key, value)| {
-        labels.and_then(|labels| labels.get(key)).and_then(|v| v.as_str()) == Some(value)
-    })
-}
-
-fn strategy(canary: &CanaryStrategy) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut refuse = |field: &str, message: &str, hint: &str| {
-        problems.push(Problem::new(format!("{CANARY}.{field}"), message, hint));
-    };
-    let named = |service: &Option<String>| service.clone().filter(|name| !name.is_empty());
-    let services = (named(&canary.canary_service), named(&canary.stable_service));
-    if services.0.is_some() && services.0 == services.1 {
-        refuse("canaryService", "equals `stableService`", "name two Services");
-    }
-    if canary.ping_pong.is_some() {
-        refuse("pingPong", NOT_YET, "use `canaryService` and `stableService`");
-    }
-    if canary.dynamic_stable_scale == Some(true) {
-        refuse("dynamicStableScale", NOT_YET, "set it to false");
-    }
-    match canary.traffic_routing.as_deref() {
-        Some(routing) => {
-            let others = [
-                ("nginx", routing.nginx.is_some()),
-                ("alb", routing.alb.is_some()),
-                ("smi", routing.smi.is_some()),
-                ("ambassador", routing.ambassador.is_some()),
-                ("appMesh", routing.app_mesh.is_some()),
-                ("traefik", routing.traefik.is_some()),
-                ("apisix", routing.apisix.is_some()),
-                ("plugins", routing.plugins.is_some()),
-                ("maxTrafficWeight", routing.max_traffic_weight.is_some_and(|w| w != 100)),
-            ];
-            for (field, _) in others.into_iter().filter(|(_, set)| *set) {
-                refuse(&format!("trafficRouting.{field}"), NOT_YET, "route through `istio`");
-            }
-            if routing.istio.is_none() && !others.iter().any(|(_, set)| *set) {
-                refuse("trafficRouting", "names no router", "set `istio`, or remove it");
-            }
-        }
-        None => {
-            if canary.scale_down_delay_seconds.is_some() {
-                refuse("scaleDownDelaySeconds", "needs `trafficRouting`", "remove it");
-            }
-        }
-    }
-    if let Some(background) = &canary.analysis
-        && background.metrics.is_some()
-    {
-        refuse("analysis.metrics", NOT_YET, "name an AnalysisTemplate under `templates`");
-    }
-    for (index, step) in canary.steps.iter().flatten().enumerate() {
-        problems.extend(step_problem(index, step, canary.traffic_routing.is_some()));
-    }
-    problems
-}
-
-fn step_problem(index: usize, step: &CanaryStep, routed: bool) -> Option<Problem> {
-    let at = |field: &str| format!("{CANARY}.steps[{index}].{field}");
-    let unsupported = [
-        ("experiment", step.experiment.is_some()),
-        ("setHeaderRoute", step.set_header_route.is_some()),
-        ("setMirrorRoute", step.set_mirror_route.is_some()),
-        ("plugin", step.plugin.is_some()),
-    ];
-    if let Some((field, _)) = unsupported.into_iter().find(|(_, set)| *set) {
-        return Some(Problem::new(at(field), NOT_YET, "remove the step"));
-    }
-    let kinds = [
-        step.set_weight.is_some(),
-        step.pause.is_some(),
-        step.set_canary_scale.is_some(),
-        step.analysis.is_some(),
-    ];
-    if kinds.into_iter().filter(|set| *set).count() != 1 {
-        return Some(Problem::new(
-            format!("{CANARY}.steps[{index}]"),
-            "must have exactly one of setWeight, pause, setCanaryScale, analysis",
-            "split it into several steps",
-        ));
-    }
-    if let Some(weight) = step.set_weight.filter(|weight| !(0..=100).contains(weight)) {
-        return Some(Problem::new(
-            at("setWeight"),
-            format!("{weight} is not in 0..=100"),
-            "set a share of 100",
-        ));
-    }
-    let pause = step.pause.as_ref().and_then(|pause| pause.duration.as_ref());
-    for (field, duration) in [("pause.duration", pause), ("duration", step.duration.as_ref())] {
-        if let Some(duration) = duration.filter(|duration| pause::parse(duration).is_none()) {
-            return Some(Problem::new(
-                at(field),
-                format!("`{duration}` is no duration"),
-                "write seconds, or a duration such as `5m`",
-            ));
-        }
-    }
-    if step.set_canary_scale.is_some() && !routed {
-        return Some(Problem::new(
-            at("setCanaryScale"),
-            "needs `trafficRouting`",
-            "remove the step",
-        ));
-    }
-    None
+    let refused = asked_in_vain(rollout)
+        .into_iter()
+        .filter(|(state, _)| *state == State::Refused)
+        .map(|(_, problem)| {
+            let message = "is not acted on by this version";
+            Problem::new(problem.path.as_str(), message, problem.hint.unwrap_or_default())
+        });
+    invalid.chain(refused).collect()
 }
 
 /// Returns the fields that are accepted and not acted on yet.
 pub(crate) fn not_acted_on(rollout: &RolloutRecord) -> Vec<String> {
-    let Some(canary) = rollout.spec.strategy.canary.as_deref() else { return Vec::new() };
-    let routing = canary.traffic_routing.as_deref();
-    [
-        ("spec.strategy.canary.antiAffinity", canary.anti_affinity.is_some()),
-        ("spec.strategy.canary.canaryMetadata", canary.canary_metadata.is_some()),
-        ("spec.strategy.canary.stableMetadata", canary.stable_metadata.is_some()),
-        (
-            "spec.strategy.canary.trafficRouting.managedRoutes",
-            routing.is_some_and(|routing| routing.managed_routes.is_some()),
-        ),
-        ("spec.restartAt", rollout.spec.restart_at.is_some()),
-    ]
-    .into_iter()
-    .filter(|(_, set)| *set)
-    .map(|(field, _)| field.to_owned())
-    .collect()
+    asked_in_vain(rollout)
+        .into_iter()
+        .filter(|(state, _)| *state == State::Accepted)
+        .map(|(_, problem)| problem.path.as_str().to_owned())
+        .collect()
+}
+
+fn asked_in_vain(rollout: &RolloutRecord) -> Vec<(State, sluice_crds::validate::Problem)> {
+    // The Pod template is not looked into; it is the greatest part of a spec.
+    let spec = RolloutSpec { template: None, ..rollout.spec.clone() };
+    let spec = serde_json::to_value(&spec).unwrap_or_default();
+    supported::not_acted_on("Rollout", &serde_json::json!({ "spec": spec }))
 }
 
 /// The Services that the strategy names, with the field that does.

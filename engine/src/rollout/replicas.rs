@@ -44,6 +44,11 @@ pub(crate) fn share(total: u32, percent: u32) -> u32 {
     u32::try_from(product.div_ceil(100)).unwrap_or(u32::MAX)
 }
 
+/// Adds up numbers of Pods, as far as 32 bits go.
+pub(crate) fn total(numbers: impl Iterator<Item = u32>) -> u32 {
+    numbers.fold(0, u32::saturating_add)
+}
+
 /// Returns the greatest weight in percent that `available` of `total` Pods can carry.
 pub(crate) fn carried(available: u32, total: u32) -> u32 {
     if total == 0 {
@@ -201,8 +206,9 @@ pub(crate) fn basic_sizes(basic: &Basic) -> BasicSizes {
         stable: stable.spec,
         older: basic.older.iter().map(|size| size.spec).collect(),
     };
-    let total: u32 = current.spec + stable.spec + sizes.older.iter().sum::<u32>();
-    let mut room = (basic.n + basic.bounds.surge).saturating_sub(total);
+    let all = [current.spec, stable.spec].into_iter().chain(sizes.older.iter().copied());
+    let total = total(all);
+    let mut room = basic.n.saturating_add(basic.bounds.surge).saturating_sub(total);
     if stable_target > stable.spec {
         let more = room.min(stable_target - stable.spec);
         sizes.stable += more;
@@ -226,7 +232,7 @@ fn shrink(basic: &Basic, sizes: &mut BasicSizes, canary_target: u32, stable_targ
     let current = basic.current.unwrap_or_default();
     let stable = basic.stable.unwrap_or_default();
     let available: u32 =
-        current.available + stable.available + basic.older.iter().map(|s| s.available).sum::<u32>();
+        total([current, stable].iter().chain(&basic.older).map(|size| size.available));
     let least = basic.n.saturating_sub(basic.bounds.unavailable);
     let mut spare = available.saturating_sub(least);
     let mut old_left = false;

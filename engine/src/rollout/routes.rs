@@ -21,6 +21,8 @@ pub(crate) struct Traffic<'a> {
     pub(crate) stable: Destination<'a>,
     /// DestinationRule, in subset mode.
     pub(crate) rule: Option<&'a RouteRecord>,
+    /// Greatest share of destinations that are neither.
+    pub(crate) other: u32,
     /// Objects with weights, each with the canary's greatest share.
     pub(crate) objects: Vec<(&'a Arc<RouteRecord>, u32)>,
 }
@@ -77,6 +79,7 @@ impl<'a> Traffic<'a> {
             canary: resolve(view, canary.canary_service.as_deref(), rule, hashes(|r| &r.canary))?,
             stable: resolve(view, canary.stable_service.as_deref(), rule, hashes(|r| &r.stable))?,
             rule,
+            other: observed.iter().map(|route| route.other).max().unwrap_or(0),
             objects: Vec::new(),
         };
         traffic.canary.weight = observed.iter().map(|route| route.canary).max()?;

@@ -207,7 +207,7 @@ impl<'a> Situation<'a> {
             .map(|rs| revision_of(&rs.meta))
             .max()
             .unwrap_or(0);
-        own.max(others + 1)
+        own.max(others.saturating_add(1))
     }
 }
 

@@ -38,14 +38,14 @@ pub(crate) fn decide(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) ->
         return give_back(s, traffic);
     }
     if abort.is_on() {
-        return Split::to(retreat(s, traffic));
+        return astray(s, traffic).unwrap_or_else(|| Split::to(retreat(s, traffic)));
     }
     if traffic.canary.hash.as_deref() != Some(s.hash.as_str()) {
         // What the canary destination reaches is not the canary (yet): an older revision, the stable one, or all Pods.
         return lower(s, traffic, 0);
     }
     if is_dead(s) {
-        return Split::to(retreat(s, traffic));
+        return astray(s, traffic).unwrap_or_else(|| Split::to(retreat(s, traffic)));
     }
     let wanted = wanted(s, present);
     match wanted.cmp(&present) {
@@ -125,6 +125,9 @@ fn lower(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
     if traffic.canary.weight <= wanted {
         return Split::to(wanted);
     }
+    if let Some(split) = astray(s, traffic) {
+        return split;
+    }
     let need = stable_need(s, 100 - wanted);
     let available = s.stable_available();
     if available < need {
@@ -134,6 +137,18 @@ fn lower(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
         ));
     }
     Split::to(wanted)
+}
+
+/// Holds while the stable destination reaches another revision than the stable one: just after a promotion it still reaches
+/// the former one, and weight that leaves the canary would go there.
+fn astray(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
+    let reached = traffic.stable.hash.as_deref()?;
+    (traffic.canary.weight > 0 && Some(reached) != s.stable_hash).then(|| {
+        Split::hold(format!(
+            "{} to reach the stable revision, not {reached}",
+            traffic.stable.object
+        ))
+    })
 }
 
 /// The canary's least feasible weight: none, unless the stable set cannot carry all and the canary can carry the rest.

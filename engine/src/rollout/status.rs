@@ -40,7 +40,7 @@ pub(crate) fn next(s: &Situation<'_>, inputs: &Inputs<'_>) -> (RolloutStatus, Ve
     weights(s, inputs, &mut status);
     // The revision that counts as stable may be another one after this transition.
     conditions::update(s, inputs.transition, &mut status);
-    let (name, message) = phase::of(s, &status);
+    let (name, message) = phase::of(s, inputs.traffic, &status);
     if status.phase.as_deref() != Some(name) {
         status.phase = Some(name.to_owned());
     }
@@ -78,7 +78,7 @@ fn apply(
             status.abort = None;
             status.aborted_at = None;
             status.current_step_index = (len > 0).then_some(0);
-            let attempt = s.sluice().attempt.unwrap_or(1) + 1;
+            let attempt = s.sluice().attempt.unwrap_or(1).saturating_add(1);
             let own = sluice(status);
             own.attempt = Some(attempt);
             own.abort_cause = None;
@@ -161,7 +161,7 @@ fn promote(s: &Situation<'_>, status: &mut RolloutStatus, notices: &mut Vec<Noti
     status.abort = None;
     status.aborted_at = None;
     forget_pauses(status);
-    let stable_seq = s.sluice().stable_seq.unwrap_or(0) + 1;
+    let stable_seq = s.sluice().stable_seq.unwrap_or(0).saturating_add(1);
     sluice(status).stable_seq = Some(stable_seq);
     let completion = match (rolled_back, full || s.is_fast_rollback()) {
         (true, true) => "FastRolledBack",
@@ -252,6 +252,10 @@ fn runs(inputs: &Inputs<'_>, status: &mut RolloutStatus) {
         Transition::Advance | Transition::Reset | Transition::Retry | Transition::Promote
     );
     let resets = matches!(inputs.transition, Transition::Reset | Transition::Retry);
+    if *inputs.transition == Transition::Stay && status.abort == Some(true) {
+        // What took the update back stays on record.
+        return;
+    }
     let step = inputs.verdicts.step_ref().filter(|_| !leaves_step);
     let background = inputs.verdicts.background_ref().filter(|_| !resets);
     if status.canary.is_none() && step.is_none() && background.is_none() {
@@ -264,7 +268,7 @@ fn runs(inputs: &Inputs<'_>, status: &mut RolloutStatus) {
 
 fn counts(s: &Situation<'_>, status: &mut RolloutStatus) {
     let number = |count: u32| Some(i32::try_from(count).unwrap_or(i32::MAX));
-    let sum = |of: fn(Set<'_>) -> u32| number(s.owned().map(of).sum());
+    let sum = |of: fn(Set<'_>) -> u32| number(super::replicas::total(s.owned().map(of)));
     status.replicas = sum(|rs| rs.existing);
     status.ready_replicas = sum(|rs| rs.ready);
     status.available_replicas = sum(|rs| rs.reported_available);

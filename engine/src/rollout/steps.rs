@@ -213,7 +213,7 @@ fn sizes_are_right(s: &Situation<'_>) -> Result<(), String> {
             stable.existing
         ));
     }
-    let old: u32 = s.older.iter().map(|rs| rs.available()).sum();
+    let old = super::replicas::total(s.older.iter().map(|rs| rs.available()));
     if !s.is_routed() && old > 0 {
         return Err(format!("{old} Pods of older revisions to end"));
     }

@@ -149,7 +149,7 @@ fn has_moved(s: &Situation<'_>, transition: &Transition, status: &RolloutStatus)
 fn counts_moved(s: &Situation<'_>, status: &RolloutStatus) -> bool {
     let old = s.status();
     let left = |status: &RolloutStatus| {
-        status.replicas.unwrap_or(0) - status.updated_replicas.unwrap_or(0)
+        status.replicas.unwrap_or(0).saturating_sub(status.updated_replicas.unwrap_or(0))
     };
     old.updated_replicas != status.updated_replicas
         || left(status) < left(old)

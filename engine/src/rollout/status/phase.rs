@@ -2,10 +2,17 @@
 
 use sluice_crds::rollout::RolloutStatus;
 
+use crate::rollout::routes::Traffic;
 use crate::rollout::situation::Situation;
 
 /// Returns phase and message of a Rollout with this status.
-pub(super) fn of(s: &Situation<'_>, status: &RolloutStatus) -> (&'static str, String) {
+///
+/// Stricter than Argo in one point (S23): Healthy means that all traffic reaches the stable revision.
+pub(super) fn of(
+    s: &Situation<'_>,
+    traffic: Option<&Traffic<'_>>,
+    status: &RolloutStatus,
+) -> (&'static str, String) {
     if let Some(found) = by_conditions(status) {
         return found;
     }
@@ -29,6 +36,12 @@ pub(super) fn of(s: &Situation<'_>, status: &RolloutStatus) -> (&'static str, St
     }
     if status.stable_rs.is_none() || status.stable_rs != status.current_pod_hash {
         return ("Progressing", "waiting for all steps to complete".to_owned());
+    }
+    if let (Some(traffic), Some(stable)) = (traffic, &status.stable_rs)
+        && s.n > 0
+        && traffic.weight_of(stable) + traffic.other < 100
+    {
+        return ("Progressing", "waiting for all traffic to reach the stable revision".to_owned());
     }
     ("Healthy", String::new())
 }
