@@ -62,6 +62,8 @@ async fn a_metric_that_can_never_work_names_its_field() {
     check(r#", "body": "x""#, "need the method `POST` or `PUT`").await;
     check(r#", "method": "POST", "body": "x", "jsonBody": {}"#, "not both").await;
     check(r#", "jsonPath": "{.a""#, "provider.web.jsonPath").await;
+    let metadata = r#"{"web": {"url": "http://169.254.169.254/latest"}}"#;
+    refused(metadata, SampleErrorKind::BadQuery, "`169.254.169.254` is never asked").await;
     refused(
         r#"{"web": {"url": "file:///etc/passwd"}}"#,
         SampleErrorKind::BadQuery,
