@@ -91,7 +91,8 @@ async fn kube_config(target: &Target) -> Result<kube::Config, ConnectError> {
     };
     let mut config = match (&target.kubeconfig, server.clone()) {
         (Some(path), _) => {
-            let failed = |source| ConnectError::Kubeconfig { path: path.display().to_string(), source };
+            let failed =
+                |source| ConnectError::Kubeconfig { path: path.display().to_string(), source };
             let file = kube::config::Kubeconfig::read_from(path).map_err(failed)?;
             let options = kube::config::KubeConfigOptions::default();
             kube::Config::from_custom_kubeconfig(file, &options).map_err(failed).await?

@@ -207,7 +207,8 @@ impl Config {
     /// Returns the configuration of tests and of the simulator: Argo's defaults, no ports.
     pub fn for_tests(identity: &str) -> Self {
         let flags = Flags::parse_from(["sluice-controller"]);
-        let mut config = Self::validated(flags, identity.to_owned(), 1).expect("defaults are valid");
+        let mut config =
+            Self::validated(flags, identity.to_owned(), 1).expect("defaults are valid");
         config.metrics_address = None;
         config.health_address = None;
         config
@@ -306,7 +307,9 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 fn wanted(text: &str) -> String {
-    format!("`{text}` is not a duration; wanted is a number with unit, such as `500ms`, `15s` or `2m`")
+    format!(
+        "`{text}` is not a duration; wanted is a number with unit, such as `500ms`, `15s` or `2m`"
+    )
 }
 
 #[cfg(test)]

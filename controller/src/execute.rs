@@ -89,7 +89,8 @@ impl Executor {
                 }
                 (write.object, outcome)
             });
-            let failed = join_all(sent).await.into_iter().find(|(_, outcome)| !outcome.is_success());
+            let failed =
+                join_all(sent).await.into_iter().find(|(_, outcome)| !outcome.is_success());
             if let Some((object, outcome)) = failed {
                 return Err(Stopped { object, outcome });
             }
@@ -209,8 +210,7 @@ fn classify(change: &Change, reply: &Reply) -> Verdict {
     if reply.is_success() {
         return Verdict::Is(success(change, &status));
     }
-    let words =
-        if status.message.is_empty() { reply.message() } else { status.message.clone() };
+    let words = if status.message.is_empty() { reply.message() } else { status.message.clone() };
     let causes = &status.details.causes;
     let is_create = matches!(change, Change::Create { .. });
     Verdict::Is(match reply.status {

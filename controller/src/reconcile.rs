@@ -194,7 +194,8 @@ where
     /// Writes the plan, and then the status.
     async fn write(&self, key: &Key, decision: &DecisionOf<O>) -> Result<(), Stopped> {
         let (executor, stores) = (&self.shell.executor, &self.shell.stores);
-        let wrote = |object: &ObjectRef, outcome: &Outcome| self.observer.wrote(key, object, outcome);
+        let wrote =
+            |object: &ObjectRef, outcome: &Outcome| self.observer.wrote(key, object, outcome);
         executor.execute(key, &decision.plan, &stores.expectations, &wrote).await?;
         let Some(write) = &decision.status_write else { return Ok(()) };
         match executor.perform(key, write, false, &stores.expectations).await {
@@ -320,9 +321,8 @@ where
     fn come_back(&self, key: &Key, wake: Option<&Wake>) {
         // A deadline that has passed already is looked at soon, but never in a tight loop.
         let shell = &self.shell;
-        let delay = |wake: &Wake| {
-            clock::until(&*shell.clock, wake.at).max(Duration::from_millis(50))
-        };
+        let delay =
+            |wake: &Wake| clock::until(&*shell.clock, wake.at).max(Duration::from_millis(50));
         let at = wake.map(|wake| Instant::now() + delay(wake));
         shell.stores.queue.schedule(key, at);
     }
@@ -363,7 +363,8 @@ where
             }
             tracing::debug!(%key, ?task, "task starts");
             let work = self.observer.run(key, view, task);
-            let (running, queue) = (Arc::clone(&self.running), Arc::clone(&self.shell.stores.queue));
+            let (running, queue) =
+                (Arc::clone(&self.running), Arc::clone(&self.shell.stores.queue));
             let (ended_key, ended) = (key.clone(), task.clone());
             let handle = tokio::spawn(async move {
                 work.await;
@@ -384,7 +385,8 @@ where
     /// Looks for stamps that say that this process does not lead any more, or that nobody knows.
     async fn check_stamps(&self, epoch: &EpochView, metas: &[&Meta]) -> bool {
         let annotation = epoch.key();
-        let stamps = metas.iter().filter_map(|meta| Stamp::parse(meta.annotations.get(&annotation)?));
+        let stamps =
+            metas.iter().filter_map(|meta| Stamp::parse(meta.annotations.get(&annotation)?));
         let mut strangers = BTreeSet::new();
         for stamp in stamps {
             if stamp.lease_uid == epoch.term.lease_uid {

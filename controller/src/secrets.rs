@@ -55,7 +55,9 @@ impl Secrets {
             && *until > Instant::now()
         {
             return Some(match content {
-                Ok(values) => values.get(key).cloned().ok_or_else(|| format!("{object} has no key `{key}`")),
+                Ok(values) => {
+                    values.get(key).cloned().ok_or_else(|| format!("{object} has no key `{key}`"))
+                }
                 Err(error) => Err(error.clone()),
             });
         }
@@ -127,7 +129,9 @@ mod tests {
 
     #[test]
     fn values_of_any_length_are_decoded() {
-        for (text, wanted) in [("", ""), ("YQ==", "a"), ("YWI=", "ab"), ("YWJj", "abc"), ("YWJjZA==", "abcd")] {
+        for (text, wanted) in
+            [("", ""), ("YQ==", "a"), ("YWI=", "ab"), ("YWJj", "abc"), ("YWJjZA==", "abcd")]
+        {
             assert_eq!(base64(text), Some(wanted.as_bytes().to_vec()), "{text}");
         }
         assert_eq!(base64("?"), None);

@@ -121,7 +121,12 @@ impl Stores {
         }
         if config.has(Role::Rollouts) {
             feeds.start::<_, RolloutRecord>(&self.rollouts, &ours, 60, Self::rollout_changed);
-            feeds.start::<_, ReplicaSetRecord>(&self.replica_sets, revisions, 60, Self::set_changed);
+            feeds.start::<_, ReplicaSetRecord>(
+                &self.replica_sets,
+                revisions,
+                60,
+                Self::set_changed,
+            );
             feeds.start::<_, ServiceRecord>(&self.services, "", 60, Self::service_changed);
             feeds.start::<_, SliceRecord>(&self.slices, "", 60, Self::slice_changed);
             feeds.start::<_, PodRecord>(&self.pods, revisions, 300, Self::pod_changed);
@@ -221,7 +226,8 @@ impl Stores {
         let applications = self.applications.all();
         let rollouts = rollouts.iter().map(|record| key(Role::Rollouts, &record.meta));
         let runs = runs.iter().map(|record| key(Role::Analysis, &record.meta));
-        let applications = applications.iter().map(|kept| key(Role::Applications, &kept.record.meta));
+        let applications =
+            applications.iter().map(|kept| key(Role::Applications, &kept.record.meta));
         rollouts.chain(runs).chain(applications).collect()
     }
 
@@ -381,8 +387,7 @@ impl Stores {
     async fn fetch_wanted(self: Arc<Self>, client: kube::Client, limit: Duration, jitter: Jitter) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         loop {
-            let next =
-                self.wanted.lock().unwrap_or_else(PoisonError::into_inner).first().cloned();
+            let next = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).first().cloned();
             let Some(object) = next else {
                 self.fetch.notified().await;
                 continue;
@@ -612,7 +617,9 @@ fn encoded(selector: &str) -> String {
             text.push(c);
         } else {
             let mut bytes = [0; 4];
-            c.encode_utf8(&mut bytes).bytes().for_each(|byte| text.push_str(&format!("%{byte:02X}")));
+            c.encode_utf8(&mut bytes)
+                .bytes()
+                .for_each(|byte| text.push_str(&format!("%{byte:02X}")));
         }
     }
     text

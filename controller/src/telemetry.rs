@@ -40,14 +40,12 @@ impl Telemetry {
         let registry = Registry::new();
         let object = &["namespace", "name"];
         let histogram = |name: &str, help: &str| {
-            let options =
-                HistogramOpts::new(name, help).buckets(vec![0.01, 0.15, 0.25, 0.5, 1.0]);
+            let options = HistogramOpts::new(name, help).buckets(vec![0.01, 0.15, 0.25, 0.5, 1.0]);
             let metric = HistogramVec::new(options, object).expect("name and labels are valid");
             registered(&registry, metric)
         };
         let counter = |name: &str, help: &str, labels: &[&str]| {
-            let metric =
-                IntCounterVec::new(Opts::new(name, help), labels).expect("name is valid");
+            let metric = IntCounterVec::new(Opts::new(name, help), labels).expect("name is valid");
             registered(&registry, metric)
         };
         let measurements = Opts::new("sluice_measurement_seconds_total", "Time in measurements.");
@@ -168,7 +166,10 @@ impl Telemetry {
     }
 }
 
-fn registered<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, metric: C) -> C {
+fn registered<C: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: C,
+) -> C {
     registry.register(Box::new(metric.clone())).expect("each name is registered once");
     metric
 }

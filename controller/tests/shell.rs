@@ -1,4 +1,5 @@
 //! The real controller against sim's API server, in virtual time: what it asks for, in which order, and how little.
+#![expect(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
 
 mod shell {
     mod abort;

@@ -26,7 +26,8 @@ fn words(outcome: &Outcome) -> &'static str {
 
 #[test]
 fn every_answer_has_the_class_that_the_design_names() {
-    let causes = json!({ "message": "m", "details": { "causes": [{ "reason": "FieldValueInvalid" }] } });
+    let causes =
+        json!({ "message": "m", "details": { "causes": [{ "reason": "FieldValueInvalid" }] } });
     let managers =
         json!({ "message": "m", "details": { "causes": [{ "reason": "FieldManagerConflict" }] } });
     let typed = json!({ "message": "failed to create typed patch object (shop/web; v1)" });
@@ -57,10 +58,7 @@ fn every_answer_has_the_class_that_the_design_names() {
 
 #[test]
 fn too_many_requests_says_when_to_try_again() {
-    assert_eq!(
-        check(patch(), 429, json!({})),
-        Outcome::Unavailable(Some(Duration::from_secs(3)))
-    );
+    assert_eq!(check(patch(), 429, json!({})), Outcome::Unavailable(Some(Duration::from_secs(3))));
 }
 
 #[test]

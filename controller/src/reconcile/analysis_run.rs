@@ -141,7 +141,6 @@ fn value_of(value: Value) -> MeasuredValue {
 }
 
 fn failure_of(error: &SampleError) -> MeasurementFailure {
-    let kind =
-        if error.holds_weight() { FailureKind::Unreachable } else { FailureKind::Bad };
+    let kind = if error.holds_weight() { FailureKind::Unreachable } else { FailureKind::Bad };
     MeasurementFailure { kind, message: error.message.clone() }
 }

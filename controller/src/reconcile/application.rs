@@ -94,7 +94,10 @@ impl Observer for ApplicationObserver {
             application: Arc::clone(&application),
         };
         let view = self.filled(key, view, record_object);
-        Sight::Found(Box::new(Found { view, subject: subject(Kind::APPLICATION, &application.meta) }))
+        Sight::Found(Box::new(Found {
+            view,
+            subject: subject(Kind::APPLICATION, &application.meta),
+        }))
     }
 
     fn metas(view: &ApplicationView) -> Vec<&Meta> {
@@ -173,11 +176,13 @@ impl ApplicationObserver {
         view.rollouts = self.rollouts(&target_keys(&view));
         let targets = target_keys(&view);
         for resource in &application.status.resources {
-            let _ = self.kinds.kind(&resource.group, &resource.kind).map(|k| self.stores.live_store(&k));
+            let _ = self
+                .kinds
+                .kind(&resource.group, &resource.kind)
+                .map(|k| self.stores.live_store(&k));
         }
-        let missing = |target: &&ResourceKey| {
-            view.discovery.get(&target.group, &target.kind).is_none()
-        };
+        let missing =
+            |target: &&ResourceKey| view.discovery.get(&target.group, &target.kind).is_none();
         if targets.iter().any(|target| missing(&target)) {
             self.kinds.look_again(key);
         }
@@ -245,9 +250,11 @@ fn jitter(application: &ApplicationRecord) -> Duration {
     if application.spec.refresh_interval.is_some() {
         return Duration::zero();
     }
-    let sum = application.meta.uid.bytes().fold(5381_u64, |sum, byte| {
-        sum.wrapping_mul(33).wrapping_add(u64::from(byte))
-    });
+    let sum = application
+        .meta
+        .uid
+        .bytes()
+        .fold(5381_u64, |sum, byte| sum.wrapping_mul(33).wrapping_add(u64::from(byte)));
     Duration::seconds(i64::try_from(sum % 61).unwrap_or(0))
 }
 

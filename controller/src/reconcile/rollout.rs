@@ -94,7 +94,12 @@ impl Observer for RolloutObserver {
         std::iter::once(&view.rollout.meta).chain(sets).chain(services).chain(routes).collect()
     }
 
-    fn run(&self, _: &Key, _: &RolloutView, task: &<RolloutReconciler as Reconciler>::Task) -> Work {
+    fn run(
+        &self,
+        _: &Key,
+        _: &RolloutView,
+        task: &<RolloutReconciler as Reconciler>::Task,
+    ) -> Work {
         match *task {}
     }
 
@@ -123,7 +128,10 @@ impl RolloutObserver {
     ) -> BTreeMap<ObjectRef, Lookup<Arc<sluice_engine::view::RouteRecord>>> {
         let lookup = |object: &ObjectRef| {
             let namespace = object.namespace.as_deref().unwrap_or_default();
-            Some((object.clone(), self.stores.routes_of(&object.kind)?.lookup(namespace, &object.name)))
+            Some((
+                object.clone(),
+                self.stores.routes_of(&object.kind)?.lookup(namespace, &object.name),
+            ))
         };
         objects.iter().filter_map(lookup).collect()
     }
@@ -146,7 +154,11 @@ impl RolloutObserver {
                 objects.insert(ObjectRef::cluster(Kind::CLUSTER_ANALYSIS_TEMPLATE, &**name));
                 self.stores.cluster_templates.lookup("", name)
             } else {
-                objects.insert(ObjectRef::namespaced(Kind::ANALYSIS_TEMPLATE, &**namespace, &**name));
+                objects.insert(ObjectRef::namespaced(
+                    Kind::ANALYSIS_TEMPLATE,
+                    &**namespace,
+                    &**name,
+                ));
                 self.stores.templates.lookup(namespace, name)
             };
             if let Some(record) = lookup.present() {
@@ -162,7 +174,10 @@ impl RolloutObserver {
 fn named_templates(rollout: &RolloutRecord) -> Vec<TemplateRef> {
     let strategy = &rollout.spec.strategy;
     let canary = strategy.canary.iter();
-    let steps = canary.clone().flat_map(|c| c.steps.iter().flatten()).filter_map(|step| step.analysis.as_ref());
+    let steps = canary
+        .clone()
+        .flat_map(|c| c.steps.iter().flatten())
+        .filter_map(|step| step.analysis.as_ref());
     let background = canary.filter_map(|canary| canary.analysis.as_ref()).map(|b| &b.analysis);
     let blue_green = strategy.blue_green.iter();
     let promotion = blue_green

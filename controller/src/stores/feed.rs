@@ -37,13 +37,16 @@ pub(crate) type Advanced = Arc<dyn Fn(&ResourceVersion) + Send + Sync>;
 /// Makes a record of the wire form; `None` if it is not an object at all.
 pub(crate) type Make<T, W> = Arc<dyn Fn(W) -> Option<T> + Send + Sync>;
 
+/// Told of a stub, by namespace and name.
+pub(crate) type Stubbed = Arc<dyn Fn(&str, &str) + Send + Sync>;
+
 /// Who wants to know more of an object than that it exists.
 #[derive(Clone)]
 pub(crate) struct Interest<T> {
     /// Says whether anybody does.
     pub(crate) wanted: Arc<dyn Fn(&T) -> bool + Send + Sync>,
     /// Told of each stub, by namespace and name, after it was stored: interest may have begun meanwhile.
-    pub(crate) stubbed: Arc<dyn Fn(&str, &str) + Send + Sync>,
+    pub(crate) stubbed: Stubbed,
 }
 
 /// Fills one store, for ever. `W` is the wire form.

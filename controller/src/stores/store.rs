@@ -195,8 +195,7 @@ impl<T: Kept> Store<T> {
         version: &ResourceVersion,
     ) -> Vec<Changed<T>> {
         let mut state = self.state();
-        let present: BTreeSet<Name> =
-            items.iter().map(|item| name_of(item.identity())).collect();
+        let present: BTreeSet<Name> = items.iter().map(|item| name_of(item.identity())).collect();
         let gone: Vec<Name> =
             state.slots.keys().filter(|name| !present.contains(*name)).cloned().collect();
         let mut changes: Vec<_> = gone.iter().filter_map(|name| state.take(name)).collect();

@@ -30,8 +30,11 @@ pub(crate) fn text(stores: &Stores, leadership: &Leadership) -> String {
     page.gauge("analysis_run_info", "Information about an AnalysisRun.");
     for record in &runs {
         let phase = record.status.phase.map_or("", |phase| phase.as_str());
-        let labels =
-            [("namespace", &*record.meta.namespace), ("name", &*record.meta.name), ("phase", phase)];
+        let labels = [
+            ("namespace", &*record.meta.namespace),
+            ("name", &*record.meta.name),
+            ("phase", phase),
+        ];
         page.sample("analysis_run_info", &labels, 1.0);
     }
     page.gauge("analysis_run_metric_type", "Provider of a metric of an AnalysisRun.");

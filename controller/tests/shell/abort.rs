@@ -11,13 +11,12 @@ async fn an_abort_takes_the_weight_away_first_and_costs_at_most_8_requests() {
     let controller = stage.controller("one");
     stage.phase(60, "Healthy").await;
     stage.patch(&rollout(), &image("2"));
-    stage
-        .until(60, "weight 60", |stage| canary_weight(&stage.get(&virtual_service())) == 60)
-        .await;
+    stage.until(60, "weight 60", |stage| canary_weight(&stage.get(&virtual_service())) == 60).await;
     stage.pass(Duration::from_secs(3)).await;
     let (writes, reads) =
         (stage.recorded("sluice-writes").len(), stage.recorded("sluice-reads").len());
-    stage.patch_at(&format!("{}/status", rollout().path()), &json!({ "status": { "abort": true } }));
+    stage
+        .patch_at(&format!("{}/status", rollout().path()), &json!({ "status": { "abort": true } }));
     stage.pass(Duration::from_secs(40)).await;
     let requests = stage.since("sluice-writes", writes);
     insta::assert_snapshot!(requests.join("\n"));

@@ -81,9 +81,7 @@ async fn a_push_becomes_a_canary_and_the_promoted_version() {
 async fn an_aborted_commit_is_quarantined_and_the_last_healthy_content_comes_back() {
     let (stage, controller) = synced().await;
     let bad = pushed(&stage, "2");
-    stage
-        .until(60, "weight 20", |stage| canary_weight(&stage.get(&virtual_service())) == 20)
-        .await;
+    stage.until(60, "weight 20", |stage| canary_weight(&stage.get(&virtual_service())) == 20).await;
     let abort = json!({ "status": { "abort": true } });
     stage.patch_at(&format!("{}/status", rollout().path()), &abort);
     stage

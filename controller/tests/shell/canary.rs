@@ -1,4 +1,4 @@
-use super::stage::{Stage, W5, image, rollout, virtual_service, canary_weight};
+use super::stage::{Stage, W5, canary_weight, image, rollout, virtual_service};
 
 #[tokio::test(start_paused = true)]
 async fn a_canary_in_a_fenced_term_costs_at_most_22_writes_and_no_read() {

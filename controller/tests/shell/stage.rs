@@ -161,6 +161,21 @@ impl Stage {
         .await;
     }
 
+    /// Returns the statuses of all AnalysisRuns.
+    pub(crate) fn runs(&self) -> Value {
+        self.service.with_world(|world| {
+            let runs = world.api.objects(&Kind::ANALYSIS_RUN, Some("shop"));
+            runs.iter().map(|run| run["status"].clone()).collect()
+        })
+    }
+
+    /// Waits until the Rollout is Healthy and no weight is on the canary any more.
+    pub(crate) async fn promoted(&self, seconds: u64) {
+        self.phase(seconds, "Healthy").await;
+        let weight = |stage: &Self| canary_weight(&stage.get(&virtual_service()));
+        self.until(30, "weight 0", |stage| weight(stage) == 0).await;
+    }
+
     /// Returns the requests of an actor.
     pub(crate) fn recorded(&self, actor: &str) -> Vec<Recorded> {
         self.service.with_world(|world| {

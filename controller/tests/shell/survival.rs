@@ -17,13 +17,10 @@ async fn a_successor_finishes_what_a_killed_process_began() {
     let first = stage.controller("one");
     stage.phase(60, "Healthy").await;
     stage.patch(&rollout(), &image("2"));
-    stage
-        .until(60, "weight 20", |stage| canary_weight(&stage.get(&virtual_service())) == 20)
-        .await;
+    stage.until(60, "weight 20", |stage| canary_weight(&stage.get(&virtual_service())) == 20).await;
     first.kill().await;
     let second = stage.controller("two");
-    stage.phase(120, "Healthy").await;
-    assert_eq!(canary_weight(&stage.get(&virtual_service())), 0);
+    stage.promoted(120).await;
     second.terminate().await.unwrap();
 }
 
@@ -79,7 +76,6 @@ async fn lost_replies_conflicts_and_busy_servers_do_not_stop_a_canary() {
         stage.service.with_faults(|plan| plan.on(matches, 0, 1, fault));
     }
     stage.patch(&rollout(), &image("2"));
-    stage.phase(180, "Healthy").await;
-    assert_eq!(canary_weight(&stage.get(&virtual_service())), 0);
+    stage.promoted(180).await;
     controller.terminate().await.unwrap();
 }

@@ -40,7 +40,11 @@ impl Named {
     }
 
     /// Returns the object as it was read lately; else it is read, and the reader is woken.
-    pub(crate) fn lookup(self: &Arc<Self>, reader: &Key, object: &ObjectRef) -> Lookup<Arc<LiveObject>> {
+    pub(crate) fn lookup(
+        self: &Arc<Self>,
+        reader: &Key,
+        object: &ObjectRef,
+    ) -> Lookup<Arc<LiveObject>> {
         let mut state = self.state();
         if let Some((known, until)) = state.known.get(object)
             && *until > Instant::now()

@@ -43,7 +43,8 @@ impl ApplicationObserver {
     }
 
     pub(super) fn render(&self, key: &Key, view: &ApplicationView, wanted: RenderKey) -> Work {
-        let automated = view.application.spec.sync_policy.as_ref().and_then(|p| p.automated.as_ref());
+        let automated =
+            view.application.spec.sync_policy.as_ref().and_then(|p| p.automated.as_ref());
         let allow_empty = automated.is_some_and(|automated| automated.allow_empty == Some(true));
         let (repo, known, clock) =
             (Arc::clone(&self.repo), Arc::clone(&self.known), Arc::clone(&self.clock));

@@ -48,10 +48,8 @@ fn routes(object: &ObjectRef, rollout: &RolloutRecord) -> BTreeSet<String> {
     let istio = routing.and_then(|routing| routing.istio.as_ref());
     let all = istio.into_iter().flat_map(|istio| istio.all_virtual_services());
     let here = all.filter(|service| {
-        let (name, namespace) = service
-            .name
-            .split_once('.')
-            .unwrap_or((&service.name, &rollout.meta.namespace));
+        let (name, namespace) =
+            service.name.split_once('.').unwrap_or((&service.name, &rollout.meta.namespace));
         name == object.name && Some(namespace) == object.namespace.as_deref()
     });
     here.flat_map(|service| service.routes.iter().flatten().cloned()).collect()
