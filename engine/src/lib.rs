@@ -10,6 +10,7 @@ pub mod analysis_run;
 pub mod audit;
 pub mod config;
 pub mod fence;
+pub mod lease;
 pub mod owned_fields;
 pub mod plan;
 pub mod report;
