@@ -300,15 +300,15 @@ impl Audit<'_> {
             let broken_source = traffic.weights.iter().any(|(other, weight)| {
                 other != hash && *weight > 0 && !self.suffices(other, *weight)
             });
-            let going_back = Some(hash.as_str()) == self.stable();
-            if size < wanted && !(going_back && broken_source) {
+            let lesser_evil = broken_source && Some(hash.as_str()) == self.stable();
+            if size < wanted && !lesser_evil {
                 found.push(violation(
                     "S2",
                     format!("{hash} would get {weight} % with {size} of {wanted} Pods wanted"),
                 ));
             }
             // Weight may leave a set that cannot carry it for one that carries less than it should: the better of two evils.
-            if !self.suffices(hash, *weight) && !(going_back && broken_source) {
+            if !self.suffices(hash, *weight) && !lesser_evil {
                 let available = self.available(hash);
                 found.push(violation(
                     "S3",

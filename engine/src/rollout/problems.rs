@@ -213,9 +213,7 @@ fn template_problem(
     path: &str,
     analysis: &RolloutAnalysis,
 ) -> Option<Problem> {
-    if analysis.templates.iter().flatten().next().is_none() {
-        return None;
-    }
+    analysis.templates.iter().flatten().next()?;
     let s = Situation::observe(view, canary);
     let error = analysis::run_spec(&s, analysis).err()?;
     let hint = match error {
