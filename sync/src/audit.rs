@@ -203,9 +203,7 @@ fn nothing_quarantined(
         .chain(after)
         .collect();
     for action in actions.iter().filter(|action| action.verb.is_mutation()) {
-        let (Change::Create { body } | Change::Apply { body }) = &action.write.change else {
-            continue;
-        };
+        let Some(body) = written(view, action) else { continue };
         let collisions = view.rollout(&action.key).and_then(|r| r.status.collision_count);
         let bad = entries.iter().find(|entry| {
             hold::entry_key(entry) == action.key

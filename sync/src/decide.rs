@@ -61,6 +61,34 @@ pub(crate) fn decide(view: &ApplicationView) -> Decision<ApplicationReconciler> 
     draft.finish()
 }
 
+/// Compares the view's live objects with what Git wants and may be applied; decides and writes nothing.
+pub(crate) fn compare_only(view: &ApplicationView) -> Result<Comparison, String> {
+    let mut draft = Draft::new(view);
+    let found = compare_draft(&mut draft);
+    found.ok_or_else(|| {
+        let waiting = draft.report.waiting.iter().map(|waiting| waiting.what.clone());
+        waiting.collect::<Vec<_>>().join("; ")
+    })
+}
+
+fn compare_draft(draft: &mut Draft<'_>) -> Option<Comparison> {
+    let view = draft.view;
+    let project = spec::check(draft)?;
+    let permission = Permission {
+        name: view.application.spec.project_name(),
+        project: &project.spec,
+        destination: &view.application.spec.destination,
+    };
+    spec::permits(draft, &permission)?;
+    let mut record = read_record(draft)?;
+    let wanted = source::wanted(draft)?;
+    let steady = pinned(&mut record, &wanted);
+    let set = source::manifests(draft, &steady)?;
+    let effective = hold::admit(view, &set, &record);
+    let comparison = compare(view, &effective, &permission);
+    is_complete(draft, &comparison).then_some(comparison)
+}
+
 /// Returns an object whose stamp is of a newer term.
 fn lost(view: &ApplicationView) -> Option<String> {
     let epoch = view.epoch.as_ref()?;

@@ -22,3 +22,27 @@ pub fn foreign_writer(
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::Duration;
+    use serde_json::json;
+
+    use super::foreign_writer;
+
+    #[test]
+    fn a_recent_write_by_argo_s_controller_is_noticed() {
+        let now = "2026-01-01T00:10:00Z".parse().unwrap();
+        let check = |manager: &str, time: &str| {
+            let entry = json!({ "manager": manager, "time": time });
+            foreign_writer(&[entry], now, Duration::minutes(5)).is_some()
+        };
+        assert!(check("argocd-application-controller", "2026-01-01T00:09:00Z"));
+        assert!(!check("argocd-application-controller", "2026-01-01T00:01:00Z"), "long ago");
+        assert!(
+            !check("argocd-server", "2026-01-01T00:09:00Z"),
+            "a person's edit through Argo's API"
+        );
+        assert!(!check("kubectl-edit", "2026-01-01T00:09:00Z"));
+    }
+}

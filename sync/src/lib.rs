@@ -66,6 +66,15 @@ impl Reconciler for ApplicationReconciler {
     }
 }
 
+/// Compares live objects with what Git wants and may be applied, as a decision would: for `app diff`. Show differences through
+/// [`compare::masked`].
+///
+/// # Errors
+/// Returns what is missing in the view or wrong with the application, for people.
+pub fn compare_view(view: &view::ApplicationView) -> Result<comparison::Comparison, String> {
+    decide::compare_only(view)
+}
+
 /// Returns what a view of the application must contain whatever its source renders to: project and record.
 pub fn reads(application: &ApplicationRecord, config: &view::SyncConfig) -> Reads {
     let namespace = config.control_namespace.as_str();

@@ -86,8 +86,10 @@ pub(crate) fn fill_sluice(
     if !has_open && !is_emptied {
         status.admitted = Some(steady.commit.clone());
     }
-    status.effective =
-        effective(view, record, comparison, status.admitted.as_deref()).or(status.effective.take());
+    // Without a Rollout there is no older version beside: what is applied is what serves.
+    let whole = record.last_healthy.as_ref().filter(|_| holding > 0).map(|h| h.revision.as_str());
+    let applied = whole.or(status.admitted.as_deref());
+    status.effective = effective(view, record, comparison, applied).or(status.effective.take());
     fill_record(status, record);
     status.quarantined = u32::try_from(holding).ok().filter(|count| *count > 0);
 }
@@ -100,12 +102,12 @@ pub(crate) fn fill_record(status: &mut SluiceStatus, record: &Record) {
     }
 }
 
-/// Returns the commit whose content the stable versions serve: the first that differs from the admitted one, if any does.
+/// Returns the commit whose content the stable versions serve: the first that differs from the applied one, if any does.
 fn effective(
     view: &ApplicationView,
     record: &Record,
     comparison: &Comparison,
-    admitted: Option<&str>,
+    applied: Option<&str>,
 ) -> Option<String> {
     let mut served: Option<String> = None;
     let mut has_rollouts = false;
@@ -127,12 +129,12 @@ fn effective(
             (None, Some(healthy)) => Some(healthy.revision.clone()),
             (None, None) => None,
         };
-        if commit.is_some() && commit.as_deref() != admitted {
+        if commit.is_some() && commit.as_deref() != applied {
             return commit;
         }
         served = served.or(commit);
     }
-    if has_rollouts { served } else { admitted.map(str::to_owned) }
+    if has_rollouts { served } else { applied.map(str::to_owned) }
 }
 
 fn rows(wanted: &ManifestSet, comparison: &Comparison) -> Vec<ResourceStatus> {
@@ -150,7 +152,7 @@ fn rows(wanted: &ManifestSet, comparison: &Comparison) -> Vec<ResourceStatus> {
             ..named(&extra.key, body)
         });
     }
-    for (key, _) in &wanted.hooks {
+    for key in wanted.hooks.keys() {
         rows.push(ResourceStatus { hook: Some(true), ..named(key, &Value::Null) });
     }
     rows.sort_by(|a, b| {

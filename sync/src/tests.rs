@@ -1,6 +1,7 @@
 //! Promises of sync, on a small cluster in a value: what users see when they push, break, edit, delete and restart.
 
 pub(crate) mod hold;
+mod lifecycle;
 mod ownership;
 mod prune;
 mod sync;

@@ -55,7 +55,8 @@ fn failure(application: &ApplicationRecord, rollout: &RolloutRecord) -> Option<F
     let progressing = status.conditions.iter().flatten().find(|c| c.kind == "Progressing");
     let is_late = progressing.is_some_and(|c| c.reason == "ProgressDeadlineExceeded");
     let is_aborted = status.abort == Some(true);
-    if !is_aborted && !(is_late && on_health_failure(application)) {
+    let counts = is_aborted || (is_late && on_health_failure(application));
+    if !counts {
         return None;
     }
     let failed_run = status.canary.as_ref().and_then(|canary| {

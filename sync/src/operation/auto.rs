@@ -22,7 +22,8 @@ pub(crate) fn start(draft: &mut Draft<'_>, pass: &Pass<'_>) {
     };
     let prunes = automated.prune == Some(true);
     let extras = pass.comparison.extras.iter().filter(|extra| extra.counts).count();
-    if !has_work(pass.comparison) && !(prunes && extras > 0) {
+    let is_due = has_work(pass.comparison) || (prunes && extras > 0);
+    if !is_due {
         return;
     }
     if let Some(why) = crate::spec::windows(pass.permission.project) {

@@ -113,3 +113,24 @@ fn add_history(draft: &mut Draft<'_>, state: &OperationState) {
     let surplus = history.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
     history.drain(..surplus);
 }
+
+#[cfg(test)]
+mod tests {
+    use sluice_crds::application::RetryStrategy;
+
+    use super::retry_wait;
+
+    fn waits(yaml: &str) -> Vec<i64> {
+        let retry: RetryStrategy = serde_saphyr::from_str(yaml).unwrap();
+        (0..7).map(|n| retry_wait(Some(&retry), n).num_seconds()).collect()
+    }
+
+    #[test]
+    fn retries_wait_as_documented() {
+        assert_eq!(waits("{}"), [5, 10, 20, 40, 80, 160, 180]);
+        let tripled = "backoff: {duration: 1s, factor: 3, maxDuration: 1m}";
+        assert_eq!(waits(tripled), [1, 3, 9, 27, 60, 60, 60]);
+        let endless = "backoff: {duration: 1m, factor: 2, maxDuration: '0'}";
+        assert_eq!(waits(endless)[6], 64 * 60);
+    }
+}

@@ -145,3 +145,20 @@ fn a_missing_namespace_is_created_if_the_application_says_so() {
     assert!(without.object("Namespace", "shop").is_none());
     insta::assert_yaml_snapshot!(without.story());
 }
+
+#[test]
+fn a_comparison_shows_what_a_sync_would_change_and_writes_nothing() {
+    let mut world = World::new(APPLICATION);
+    world.push(V1, WAVES);
+    world.settle();
+    world.edit("Service", "early", |service| service["spec"]["ports"][0]["port"] = json!(81));
+    let comparison = crate::compare_view(&world.view()).unwrap();
+    let open: Vec<_> = comparison.items.iter().filter(|item| item.is_open()).collect();
+    assert_eq!(open.len(), 2, "the edited Service, and the ConfigMap of a later wave");
+    let service = open.iter().find(|item| item.key.kind == "Service").unwrap();
+    let shown = crate::compare::masked(&service.key, &service.differences);
+    assert_eq!(shown[0].field(), "spec.ports[0]");
+    world.restart();
+    let why = crate::compare_view(&world.view()).unwrap_err();
+    assert!(why.contains("resolving `HEAD`"), "{why}");
+}
