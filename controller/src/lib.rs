@@ -118,7 +118,6 @@ pub async fn run(config: Config, clients: Clients, deps: Deps) -> Result<(), Run
         clients.lease.clone(),
         Arc::clone(&deps.clock),
         Arc::clone(&leadership),
-        config.seed ^ 3,
     );
     let elector = tokio::spawn(elector.run(released));
     let abort = AbortOnDrop(elector.abort_handle());

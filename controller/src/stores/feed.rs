@@ -81,8 +81,13 @@ struct ListMeta {
 #[derive(Deserialize)]
 struct List<W> {
     metadata: ListMeta,
-    #[serde(default = "Vec::new")]
-    items: Vec<W>,
+    /// An empty list of metadata is written as `null`.
+    #[serde(default = "none")]
+    items: Option<Vec<W>>,
+}
+
+fn none<W>() -> Option<Vec<W>> {
+    None
 }
 
 #[derive(Deserialize)]
@@ -202,7 +207,8 @@ where
     /// stub, so that it is neither acted on nor taken for absent.
     fn decode_page(&self, body: &[u8]) -> Result<(ListMeta, Vec<Observed<T>>), Failure> {
         if let Ok(list) = serde_json::from_slice::<List<W>>(body) {
-            let items = list.items.into_iter().filter_map(|item| self.observed(item)).collect();
+            let items =
+                list.items.into_iter().flatten().filter_map(|item| self.observed(item)).collect();
             return Ok((list.metadata, items));
         }
         let list: List<serde_json::Value> =
@@ -215,7 +221,7 @@ where
                 Some(stub(broken))
             }
         };
-        Ok((list.metadata, list.items.into_iter().filter_map(decode).collect()))
+        Ok((list.metadata, list.items.into_iter().flatten().filter_map(decode).collect()))
     }
 
     fn undecodable(&self, name: &str, error: &dyn std::fmt::Display) {

@@ -10,7 +10,7 @@ use sluice_controller::clock::RuntimeClock;
 use sluice_controller::config::Config;
 use sluice_controller::{Deps, RunError};
 use sluice_crds::object::{Kind, ObjectRef};
-use sluice_sim::api_server::{Call, Recorded, Reply};
+use sluice_sim::api_server::{ApiServer, Call, Recorded, Reply};
 use sluice_sim::clock::Clock;
 use sluice_sim::service::SimService;
 use sluice_sim::workloads::WorkloadConfig;
@@ -56,8 +56,17 @@ impl Running {
 
 impl Stage {
     pub(crate) fn new() -> Self {
+        Self::around(ApiServer::new)
+    }
+
+    /// A cluster without any custom resource.
+    pub(crate) fn bare() -> Self {
+        Self::around(ApiServer::bare)
+    }
+
+    fn around(server: fn(DateTime<Utc>) -> ApiServer) -> Self {
         let start: DateTime<Utc> = "2026-01-01T00:00:00Z".parse().unwrap();
-        let world = World::new(start, WorkloadConfig::default());
+        let world = World::with_server(server(start), start, WorkloadConfig::default());
         let service = SimService::new(world, Clock::running(start));
         tokio::spawn(service.clone().drive());
         let stage = Self { service, fakes: Fakes::default(), start };
@@ -75,6 +84,33 @@ impl Stage {
             let call = Call::new("POST", &path).with_body("application/json", &body).by("user");
             self.call(&call, 201);
         }
+    }
+
+    /// Defines a kind, as installing its CustomResourceDefinition does.
+    pub(crate) fn define(&self, kind: &Kind) {
+        let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+        let subresources =
+            if kind.status_subresource { json!({ "status": {} }) } else { json!({}) };
+        let body = json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": { "name": format!("{}.{}", kind.plural, kind.group) },
+            "spec": {
+                "group": kind.group,
+                "scope": "Namespaced",
+                "names": { "plural": kind.plural, "kind": kind.kind },
+                "versions": [{
+                    "name": kind.version,
+                    "served": true,
+                    "storage": true,
+                    "schema": { "openAPIV3Schema": any },
+                    "subresources": subresources,
+                }],
+            },
+        });
+        let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        let call = Call::new("POST", path).with_body("application/json", &body).by("user");
+        self.call(&call, 201);
     }
 
     /// Merges into an object as a user would.

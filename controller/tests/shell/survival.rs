@@ -6,6 +6,19 @@ use sluice_sim::faults::{Fault, Matches};
 
 use super::stage::{Stage, W5, canary_weight, image, rollout, virtual_service};
 
+const BASIC: &str = r"
+apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+metadata: { name: web, namespace: shop }
+spec:
+  replicas: 2
+  selector: { matchLabels: { app: web } }
+  template:
+    metadata: { labels: { app: web } }
+    spec: { containers: [{ name: web, image: 'registry/web:1' }] }
+  strategy: { canary: { steps: [{ setWeight: 50 }] } }
+";
+
 fn lease() -> ObjectRef {
     ObjectRef::namespaced(Kind::LEASE, "sluice-system", "argo-rollouts-controller-lock")
 }
@@ -48,7 +61,7 @@ async fn a_process_that_cannot_renew_stops_writing_and_ends() {
     stage.create(W5);
     let controller = stage.controller("one");
     stage.phase(60, "Healthy").await;
-    let matches = Matches::plural("leases").verb("update");
+    let matches = Matches::plural("leases").verb("patch");
     stage.service.with_faults(|plan| plan.on(matches, 0, u32::MAX, Fault::ErrorBefore(503)));
     let ended = tokio::time::timeout(Duration::from_secs(30), controller.ended()).await;
     assert!(matches!(ended.expect("it ends"), Err(RunError::Lost(_))));
@@ -56,6 +69,42 @@ async fn a_process_that_cannot_renew_stops_writing_and_ends() {
     stage.patch(&rollout(), &image("2"));
     stage.pass(Duration::from_secs(30)).await;
     assert_eq!(stage.recorded("sluice-writes").len(), writes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_istio_other_rollouts_go_on_and_its_kinds_are_found_when_they_come() {
+    let stage = Stage::bare();
+    for kind in [Kind::ROLLOUT, Kind::ANALYSIS_RUN, Kind::ANALYSIS_TEMPLATE] {
+        stage.define(&kind);
+    }
+    stage.create("{ apiVersion: v1, kind: Namespace, metadata: { name: shop } }");
+    stage.create(BASIC);
+    let controller = stage.controller("one");
+    stage.phase(60, "Healthy").await;
+    let listed = |stage: &Stage| {
+        let requests = stage.recorded("sluice-reads");
+        let lists = requests.iter().filter(|r| r.path.ends_with("/virtualservices"));
+        lists.map(|request| request.code).collect::<Vec<_>>()
+    };
+    let before = listed(&stage).len();
+    stage.pass(Duration::from_secs(300)).await;
+    let probes = listed(&stage).len() - before;
+    assert!((4..=12).contains(&probes), "asked {probes} times in 300 s");
+    stage.define(&Kind::VIRTUAL_SERVICE);
+    stage.until(61, "a list", |stage| listed(stage).contains(&200)).await;
+    controller.terminate().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_does_not_decode_harms_no_other() {
+    let stage = Stage::new();
+    stage.create(W5);
+    let broken =
+        BASIC.replace("name: web,", "name: broken,").replace("replicas: 2", "replicas: two");
+    stage.create(&broken);
+    let controller = stage.controller("one");
+    stage.phase(60, "Healthy").await;
+    controller.terminate().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
