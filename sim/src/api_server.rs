@@ -359,6 +359,13 @@ impl ApiServer {
         &self.requests
     }
 
+    /// Puts an object there as it is, without any rule.
+    pub(crate) fn place(&mut self, object: &Value) {
+        if let Ok(target) = self.target_of(object) {
+            self.store.put(key(&target), object.clone(), ssa::Owners::new());
+        }
+    }
+
     /// Forgets the recorded requests.
     pub fn forget_requests(&mut self) {
         self.requests.clear();
@@ -377,6 +384,11 @@ impl ApiServer {
     /// Returns the object, outside of the recorded requests.
     pub fn get(&self, object: &ObjectRef) -> Option<Arc<Value>> {
         self.store.get(&place(object)).map(|stored| Arc::clone(&stored.value))
+    }
+
+    /// Returns whether the kind is installed.
+    pub fn serves(&self, kind: &Kind) -> bool {
+        self.resource(&kind.group, &kind.plural).is_ok()
     }
 
     /// Returns the objects of a kind, all namespaces or one, outside of the recorded requests.
@@ -421,6 +433,22 @@ impl ApiServer {
             None => Call::new("POST", &collection),
         };
         outcome(self.handle(now, &call.by(actor).with_body("application/json", &manifest)))
+    }
+
+    /// Returns the path of the object that a manifest names.
+    ///
+    /// # Errors
+    /// 400 for a manifest of an unknown kind.
+    pub fn path_of(&self, manifest: &Value) -> Result<String, Failure> {
+        let target = self.target_of(manifest)?;
+        Ok(format!("{}/{}", collection_path(&target), target.name.unwrap_or_default()))
+    }
+
+    /// Returns the first object with this kind and name, in any namespace.
+    pub fn find(&self, kind: &str, name: &str) -> Option<Value> {
+        let mut all = self.store.all();
+        let found = all.find(|(key, object)| key.name == name && object["kind"] == kind);
+        found.map(|(_, object)| (**object).clone())
     }
 
     fn target_of(&self, manifest: &Value) -> Result<Target, Failure> {

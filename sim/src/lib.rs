@@ -6,7 +6,10 @@
 
 pub mod api_server;
 pub mod clock;
+pub mod explore;
 pub mod faults;
+pub mod observe;
+pub mod scenario;
 pub mod serve;
 pub mod service;
 pub mod workloads;

@@ -1,0 +1,161 @@
+//! The real decision on what a leader sees, computed once for each sight.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use sluice_engine::config::EngineConfig;
+use sluice_engine::fence::{EpochView, FenceRules, Term};
+use sluice_engine::plan::{Lower, Reconciler};
+use sluice_engine::rollout::RolloutReconciler;
+use sluice_engine::view::{Lookup, RolloutView};
+
+use super::catalog::{
+    CANARY_SERVICE, Catalog, Content, REPLICA_SETS, ROLLOUT, ROUTE, Record, SLOTS, STABLE_SERVICE,
+    WriteId, now,
+};
+use super::laws::{self, Broken, Facets};
+use super::state::Leader;
+
+/// Everything that a decision depends on.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Sight {
+    term: u8,
+    n: u8,
+    needed: [u8; SLOTS],
+    contents: [Content; SLOTS],
+    endpoints: [u16; 2],
+}
+
+/// A decision: its writes in order, the status last.
+pub(super) struct Decided {
+    pub(super) writes: Vec<WriteId>,
+    pub(super) broken: Option<Broken>,
+}
+
+/// Decides, and remembers.
+pub(super) struct Decider {
+    config: Arc<EngineConfig>,
+    known: HashMap<Sight, Arc<Decided>>,
+}
+
+impl Decider {
+    pub(super) fn new(rules: FenceRules) -> Self {
+        let config = EngineConfig { fence: rules, ..EngineConfig::default() };
+        Self { config: Arc::new(config), known: HashMap::new() }
+    }
+
+    /// Returns how many different sights were decided on.
+    pub(super) fn sights(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(super) fn decide(&mut self, catalog: &mut Catalog, leader: &Leader) -> Arc<Decided> {
+        let sight = Sight {
+            term: leader.term,
+            n: leader.n,
+            needed: leader.needed,
+            contents: leader.cache.map(|copy| copy.content),
+            endpoints: leader.endpoints,
+        };
+        if let Some(known) = self.known.get(&sight) {
+            return Arc::clone(known);
+        }
+        let decided = Arc::new(self.fresh(catalog, &sight));
+        self.known.insert(sight, Arc::clone(&decided));
+        decided
+    }
+
+    fn fresh(&self, catalog: &mut Catalog, sight: &Sight) -> Decided {
+        let Some(view) = self.view(catalog, sight) else {
+            return Decided { writes: Vec::new(), broken: None };
+        };
+        let decision = RolloutReconciler::decide(&view);
+        let audited = RolloutReconciler::audit(&view, &decision).into_iter().next();
+        let actions: Vec<_> = decision.plan.actions().collect();
+        let mut writes: Vec<WriteId> = actions
+            .iter()
+            .map(|action| catalog.intern_write(&action.lower(), action.is_touch()))
+            .collect();
+        writes.extend(decision.status_write.iter().map(|write| catalog.intern_write(write, false)));
+        let broken = audited
+            .map(|violation| Broken { law: violation.id, detail: violation.detail })
+            .or_else(|| raises(catalog, sight, &writes));
+        Decided { writes, broken }
+    }
+
+    fn view(&self, catalog: &Catalog, sight: &Sight) -> Option<RolloutView> {
+        let record = |slot: usize| {
+            let content = sight.contents[slot];
+            (content != 0).then(|| &catalog.entries[content as usize].record)
+        };
+        let Some(Record::Rollout(rollout)) = record(ROLLOUT) else { return None };
+        let replica_sets = REPLICA_SETS.filter_map(|slot| match record(slot) {
+            Some(Record::ReplicaSet(set)) => Some(Arc::clone(set)),
+            _ => None,
+        });
+        let mut replica_sets: Vec<_> = replica_sets.collect();
+        replica_sets.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
+        let mut services = BTreeMap::new();
+        let mut endpoints = BTreeMap::new();
+        for (index, slot) in [STABLE_SERVICE, CANARY_SERVICE].into_iter().enumerate() {
+            if let Some(Record::Service(service)) = record(slot) {
+                let name = service.meta.name.clone();
+                let counts = &catalog.endpoints[usize::from(sight.endpoints[index])];
+                endpoints.insert(name.clone(), counts.clone());
+                services.insert(name, Lookup::Present(Arc::clone(service)));
+            }
+        }
+        let mut routes = BTreeMap::new();
+        if let Some(Record::Route(route)) = record(ROUTE) {
+            routes.insert(route.object.clone(), Lookup::Present(Arc::clone(route)));
+        }
+        Some(RolloutView {
+            now: now(),
+            config: Arc::clone(&self.config),
+            epoch: self.epoch(catalog, sight),
+            rollout: Arc::clone(rollout),
+            replica_sets,
+            services,
+            endpoints,
+            routes,
+            templates: BTreeMap::new(),
+            analysis_runs: Vec::new(),
+            confirmations: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            quarantined: BTreeMap::new(),
+        })
+    }
+
+    fn epoch(&self, catalog: &Catalog, sight: &Sight) -> EpochView {
+        let needed = sight.needed.iter().enumerate().filter(|(_, needed)| **needed > 0);
+        EpochView {
+            term: Term {
+                lease: "sluice".into(),
+                lease_uid: "lease".into(),
+                acquired: u64::from(sight.term).into(),
+            },
+            n: u64::from(sight.n),
+            needed: needed
+                .filter_map(|(slot, needed)| {
+                    Some((catalog.object(slot)?.clone(), u64::from(*needed)))
+                })
+                .collect(),
+            disowned: BTreeSet::new(),
+            rules: self.config.fence,
+        }
+    }
+}
+
+/// S3 on what the leader sees.
+fn raises(catalog: &mut Catalog, sight: &Sight, writes: &[WriteId]) -> Option<Broken> {
+    let route = writes.iter().copied().find(|id| catalog.writes[*id as usize].slot == ROUTE)?;
+    let after = catalog.apply(sight.contents[ROUTE], route)?;
+    let mut routed = sight.contents;
+    routed[ROUTE] = after;
+    let (seen, routed) = (Facets::new(catalog, sight.contents), Facets::new(catalog, routed));
+    let text = &catalog.writes[route as usize].text;
+    laws::raise(&seen, &routed).map(|broken| Broken {
+        detail: format!("{}, by {text}, seen: {:?}", broken.detail, seen.all()),
+        ..broken
+    })
+}

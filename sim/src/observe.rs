@@ -1,0 +1,195 @@
+//! From the objects on a simulated API server to what a decision may look at. The controller's own `observe` reads from its
+//! stores; here nothing lags, and nothing is unknown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
+use sluice_crds::labels;
+use sluice_crds::object::{Kind, ObjectRef};
+use sluice_crds::rollout::RolloutRecord;
+use sluice_crds::rollout::steps::TemplateRef;
+use sluice_engine::config::EngineConfig;
+use sluice_engine::fence::EpochView;
+use sluice_engine::plan::Reconciler;
+use sluice_engine::rollout::RolloutReconciler;
+use sluice_engine::view::{
+    AnalysisRunView, EndpointCounts, Lookup, MeasurementFact, ReplicaSetRecord, RolloutView,
+    RouteRecord,
+};
+
+use crate::api_server::ApiServer;
+
+/// What the process adds to the objects.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The instant.
+    pub now: DateTime<Utc>,
+    /// Configuration.
+    pub config: Arc<EngineConfig>,
+    /// Leadership.
+    pub epoch: EpochView,
+    /// Measurements that are not in the status of their AnalysisRun yet, by the run's namespace and name.
+    pub facts: BTreeMap<(String, String), Vec<MeasurementFact>>,
+}
+
+fn parsed<T: DeserializeOwned>(object: &Value) -> Option<T> {
+    serde_json::from_value(object.clone()).ok()
+}
+
+fn text<'a>(object: &'a Value, path: &str) -> &'a str {
+    object.pointer(path).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn lookup<T>(
+    api: &ApiServer,
+    object: &ObjectRef,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Lookup<Arc<T>> {
+    if !api.serves(&object.kind) {
+        return Lookup::NoKind;
+    }
+    match api.get(object).and_then(|value| read(&value)) {
+        Some(value) => Lookup::Present(Arc::new(value)),
+        None => Lookup::Absent,
+    }
+}
+
+/// Returns the view of a Rollout, or `None` if it is not there or cannot be read.
+pub fn rollout(api: &ApiServer, object: &ObjectRef, around: &Surroundings) -> Option<RolloutView> {
+    let rollout: RolloutRecord = parsed(&*api.get(object)?)?;
+    let namespace = rollout.meta.namespace.clone();
+    let reads = RolloutReconciler::reads(&rollout).objects;
+    let mut services = BTreeMap::new();
+    let mut endpoints = BTreeMap::new();
+    let mut routes = BTreeMap::new();
+    let mut templates = BTreeMap::new();
+    for object in reads {
+        match &*object.kind.kind {
+            "Service" => {
+                endpoints.insert(object.name.clone(), endpoint_counts(api, &object));
+                services.insert(object.name.clone(), lookup(api, &object, parsed));
+            }
+            "AnalysisTemplate" | "ClusterAnalysisTemplate" => follow(api, object, &mut templates),
+            _ => {
+                let found = lookup(api, &object, |value| route(&object, value));
+                routes.insert(object, found);
+            }
+        }
+    }
+    let runs = api.objects(&Kind::ANALYSIS_RUN, Some(&namespace)).into_iter();
+    let runs = runs.filter_map(|run| parsed::<AnalysisRunRecord>(&run));
+    let owned = runs.filter(|run| run.meta.is_owned_by(&rollout.meta.uid));
+    let analysis_runs = owned.map(|run| run_view(run, around)).collect();
+    Some(RolloutView {
+        now: around.now,
+        config: Arc::clone(&around.config),
+        epoch: around.epoch.clone(),
+        replica_sets: replica_sets(api, &rollout),
+        rollout: Arc::new(rollout),
+        services,
+        endpoints,
+        routes,
+        templates,
+        analysis_runs,
+        confirmations: BTreeMap::new(),
+        claims: BTreeMap::new(),
+        quarantined: BTreeMap::new(),
+    })
+}
+
+/// Returns the run with its measurements.
+pub fn run_view(run: AnalysisRunRecord, around: &Surroundings) -> AnalysisRunView {
+    let key = (run.meta.namespace.clone(), run.meta.name.clone());
+    let facts = around.facts.get(&key).cloned().unwrap_or_default();
+    AnalysisRunView { run: Arc::new(run), facts, secrets: BTreeMap::new() }
+}
+
+fn route(object: &ObjectRef, value: &Value) -> Option<RouteRecord> {
+    Some(RouteRecord {
+        object: object.clone(),
+        meta: parsed(&value["metadata"])?,
+        spec: Arc::new(value["spec"].clone()),
+    })
+}
+
+/// ReplicaSets that the Rollout owns, and unowned ones that its selector matches.
+fn replica_sets(api: &ApiServer, rollout: &RolloutRecord) -> Vec<Arc<ReplicaSetRecord>> {
+    let selector = rollout.spec.selector.as_ref().and_then(|s| s.match_labels.clone());
+    let matches = |set: &ReplicaSetRecord| {
+        selector.iter().flatten().all(|(key, value)| set.meta.labels.get(key) == Some(value))
+    };
+    let all = api.objects(&Kind::REPLICA_SET, Some(&rollout.meta.namespace)).into_iter();
+    let all = all.filter_map(|set| parsed::<ReplicaSetRecord>(&set));
+    let ours = all.filter(|set| {
+        set.meta.is_owned_by(&rollout.meta.uid)
+            || (set.meta.owner.is_none() && selector.is_some() && matches(set))
+    });
+    ours.map(Arc::new).collect()
+}
+
+fn endpoint_counts(api: &ApiServer, service: &ObjectRef) -> EndpointCounts {
+    let namespace = service.namespace.as_deref();
+    let mut counts = EndpointCounts::default();
+    for slice in api.objects(&Kind::ENDPOINT_SLICE, namespace) {
+        let of = &slice["metadata"]["labels"]["kubernetes.io/service-name"];
+        if *of != *service.name {
+            continue;
+        }
+        for endpoint in slice["endpoints"].as_array().into_iter().flatten() {
+            let pod = text(endpoint, "/targetRef/name");
+            let pod = ObjectRef {
+                kind: Kind::POD,
+                namespace: service.namespace.clone(),
+                name: pod.into(),
+            };
+            let Some(pod) = api.get(&pod) else { continue };
+            let hash = pod["metadata"]["labels"][labels::POD_TEMPLATE_HASH].as_str();
+            if let (Some(hash), true) = (hash, endpoint["conditions"]["ready"] == true) {
+                *counts.ready.entry(hash.to_owned()).or_default() += 1;
+            }
+        }
+    }
+    counts
+}
+
+/// Looks up a template and the templates that it names.
+fn follow(
+    api: &ApiServer,
+    first: ObjectRef,
+    templates: &mut BTreeMap<TemplateRef, Lookup<Arc<AnalysisTemplateRecord>>>,
+) {
+    let mut open = BTreeSet::from([first]);
+    while let Some(object) = open.pop_first() {
+        let cluster = object.namespace.is_none();
+        let key = TemplateRef {
+            template_name: object.name.clone(),
+            cluster_scope: cluster.then_some(true),
+        };
+        if templates.contains_key(&key) {
+            continue;
+        }
+        let found = lookup::<AnalysisTemplateRecord>(api, &object, parsed);
+        for named in found.present().iter().flat_map(|t| t.spec.templates.iter().flatten()) {
+            let name = named.template_name.clone();
+            open.insert(if named.cluster_scope == Some(true) {
+                ObjectRef::cluster(Kind::CLUSTER_ANALYSIS_TEMPLATE, name)
+            } else {
+                ObjectRef {
+                    kind: Kind::ANALYSIS_TEMPLATE,
+                    namespace: object.namespace.clone(),
+                    name,
+                }
+            });
+        }
+        if !cluster {
+            // A reference may say `clusterScope: false` or nothing.
+            let said = TemplateRef { cluster_scope: Some(false), ..key.clone() };
+            templates.insert(said, found.clone());
+        }
+        templates.insert(key, found);
+    }
+}

@@ -1,0 +1,119 @@
+//! The explorer over the real `decide` (`reliability.md` 4.2, 4.3).
+
+use sluice_engine::fence::FenceRules;
+use sluice_sim::explore::{Bounds, Order, Outcome, Rules, Toggle, explore};
+
+fn bounds(order: Order, max_states: usize) -> Bounds {
+    Bounds {
+        unknown: 1,
+        crashes: 1,
+        pod_failures: 1,
+        takeovers: 1,
+        toggles: vec![Toggle::Abort, Toggle::Retry, Toggle::NewRevision, Toggle::BackToStable],
+        stalls: true,
+        steps: vec![50],
+        order,
+        max_states,
+    }
+}
+
+fn report(name: &str, outcome: &Outcome) {
+    eprintln!(
+        "{name}: {} states, {} moves, depth {}, {} decisions, {} seeds, complete: {}",
+        outcome.states,
+        outcome.moves,
+        outcome.depth,
+        outcome.decisions,
+        outcome.seeds,
+        outcome.complete
+    );
+}
+
+/// Fails with the trace if a law is broken.
+fn holds(name: &str, outcome: &Outcome) {
+    report(name, outcome);
+    if let Some(violation) = &outcome.violation {
+        panic!(
+            "{name}: {}: {}\n{}",
+            violation.broken.law,
+            violation.broken.detail,
+            violation.trace.join("\n")
+        );
+    }
+}
+
+#[test]
+fn every_law_holds_near_the_undisturbed_run() {
+    holds("events", &explore(Rules::ALL, bounds(Order::Events, 100_000)));
+}
+
+#[test]
+fn every_law_holds_after_a_few_disturbances_and_all_comes_to_a_good_rest() {
+    holds("disturbances", &explore(Rules::ALL, bounds(Order::Disturbances(3), 300_000)));
+}
+
+/// Expects the search to break a law once a rule is off.
+fn breaks(name: &str, rules: Rules, bounds: Bounds) {
+    let outcome = explore(rules, bounds);
+    report(name, &outcome);
+    let violation = outcome.violation.expect("the rule is needed");
+    eprintln!("{name}: {}: {}", violation.broken.law, violation.broken.detail);
+    for line in &violation.trace {
+        eprintln!("    {}", line.chars().take(160).collect::<String>());
+    }
+}
+
+fn fence(change: impl FnOnce(&mut FenceRules)) -> Rules {
+    let mut rules = Rules::ALL;
+    change(&mut rules.fence);
+    rules
+}
+
+/// One thing at a time, so that the search is short.
+fn narrow(toggle: Toggle) -> Bounds {
+    Bounds {
+        unknown: 0,
+        crashes: 0,
+        pod_failures: 0,
+        takeovers: 0,
+        stalls: false,
+        toggles: vec![toggle],
+        ..bounds(Order::Disturbances(4), 400_000)
+    }
+}
+
+/// The second step takes weight and then Pods away; who promotes fully meanwhile needs those Pods again and writes nothing to
+/// their ReplicaSet: a late write that takes them away is refused only if somebody touched it.
+fn back_and_forth() -> Bounds {
+    Bounds { steps: vec![100, 50], ..narrow(Toggle::PromoteFull) }
+}
+
+#[test]
+fn without_preconditions_a_late_write_breaks_a_law() {
+    let rules = fence(|rules| rules.preconditions = false);
+    breaks("preconditions", rules, Bounds { unknown: 1, ..narrow(Toggle::Abort) });
+}
+
+#[test]
+fn without_epochs_a_former_leader_breaks_a_law() {
+    let rules = fence(|rules| rules.epoch = false);
+    breaks("epoch", rules, Bounds { crashes: 1, ..back_and_forth() });
+}
+
+#[test]
+fn without_refusal_a_former_leader_breaks_a_law() {
+    let rules = fence(|rules| rules.refuse_newer = false);
+    breaks("refusal", rules, Bounds { takeovers: 1, stalls: true, ..narrow(Toggle::Abort) });
+}
+
+#[test]
+fn without_renewal_after_an_unknown_outcome_a_law_breaks() {
+    let rules = fence(|rules| rules.renew_after_unknown = false);
+    breaks("renewal", rules, Bounds { unknown: 1, ..back_and_forth() });
+}
+
+#[test]
+fn without_reading_its_own_writes_a_leader_breaks_a_law() {
+    let rules = Rules { read_your_writes: false, ..Rules::ALL };
+    breaks("read your writes", rules, Bounds { stalls: true, ..narrow(Toggle::BackToStable) });
+}
