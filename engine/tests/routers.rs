@@ -3,6 +3,7 @@
 //! A case is a folder: `split.yaml` (routing, weights, hashes, expected problems), `before.yaml` and `after.yaml` (the router's
 //! objects). Laws: the edits turn `before` into `after`; nothing but weights and hash labels changes; doing it again changes
 //! nothing; the weights of each managed route add up to 100.
+#![allow(clippy::unwrap_used, reason = "a test; clippy exempts only functions marked as such")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
