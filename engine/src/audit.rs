@@ -13,6 +13,8 @@ use sluice_crds::object::Kind;
 mod decision;
 mod history;
 mod law;
+mod state;
+mod status;
 mod writes;
 
 pub use decision::audit;

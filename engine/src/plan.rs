@@ -136,6 +136,8 @@ pub enum WakeReason {
     SelfHeal,
     /// A Pod becomes available (`minReadySeconds`).
     MinReady,
+    /// Counts that waited for company are written to the status.
+    StatusDue,
 }
 
 impl WakeReason {
@@ -153,6 +155,7 @@ impl WakeReason {
             Self::Retry => "retry",
             Self::SelfHeal => "self_heal",
             Self::MinReady => "min_ready",
+            Self::StatusDue => "status_due",
         }
     }
 }

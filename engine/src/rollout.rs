@@ -154,7 +154,9 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
         routed: split.canary.filter(|_| routed),
     };
     let (next, notices) = status::next(s, &inputs);
-    conclude(view, s, plan, &transition, (next, notices), wake, report)
+    let weight = traffic.map_or(0, |traffic| traffic.canary.weight);
+    let outcome = Outcome { plan, transition: &transition, weight, status: next, notices };
+    conclude(view, s, outcome, wake, report)
 }
 
 /// What comes before everything: defaults, adoption, the ReplicaSet of a new template.
@@ -210,18 +212,28 @@ fn waits(split: &split::Split, capacity: &canary::Capacity) -> Vec<crate::report
     report.waiting
 }
 
+/// What the passes found, before the fence.
+struct Outcome<'a> {
+    plan: Plan<Action>,
+    transition: &'a Transition,
+    /// The canary's share as observed.
+    weight: u32,
+    status: RolloutStatus,
+    notices: Vec<Notice>,
+}
+
 /// Puts the fence before the plan, and the status behind it.
 fn conclude(
     view: &RolloutView,
     s: &Situation<'_>,
-    plan: Plan<Action>,
-    transition: &Transition,
-    next: (RolloutStatus, Vec<Notice>),
+    outcome: Outcome<'_>,
     mut wake: Option<Wake>,
     mut report: Report,
 ) -> Decided {
-    let (next, notices) = next;
-    if !plan.is_empty() || status::is_decisive(transition) {
+    let Outcome { plan, transition, weight, status: next, notices } = outcome;
+    // While a canary has weight, an abort may come at any time: it must not wait for touches.
+    let exposed = !s.is_promoted() && weight > 0;
+    if !plan.is_empty() || exposed || status::is_decisive(transition) {
         let touches = fencing::touches(view, Some(&s.hash));
         if !touches.is_empty() {
             report.waits("objects to carry the stamp of this term of leadership", None);

@@ -367,7 +367,7 @@ pub(crate) fn write(
             .max();
         let due = since.map(|at| at.at() + chrono::Duration::seconds(COMPANY_SECONDS));
         if let Some(due) = due.filter(|due| view.now < *due) {
-            let wait = Wake { at: due, reason: WakeReason::MinReady };
+            let wait = Wake { at: due, reason: WakeReason::StatusDue };
             *wake = Wake::earliest(wake.take(), Some(wait));
             return None;
         }

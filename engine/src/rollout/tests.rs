@@ -625,3 +625,14 @@ fn old_revisions_beyond_the_limit_are_deleted() {
     assert_eq!((world.phase(), world.sizes()), ("Healthy".into(), vec![0, 5]));
     world.check_history();
 }
+
+#[test]
+fn a_canary_with_weight_is_fenced_before_anything_happens() {
+    let mut world = midway();
+    world.term = 8;
+    world.settle();
+    assert_eq!((world.touches, world.log.len()), (6, 0), "{}", world.log.join("\n"));
+    abort(&mut world);
+    let (_, decision) = world.decide();
+    assert!(decision.plan.stages[0][0].to_string().contains("from 60 to 0"));
+}
