@@ -37,6 +37,8 @@ pub enum Verb {
     Prune,
     /// Takes our finalizers off the Application.
     Finalize,
+    /// Creates the project `default`, as Argo CD does at its first start.
+    Project,
 }
 
 impl Verb {
@@ -50,13 +52,14 @@ impl Verb {
             Self::Restore => "restore",
             Self::Prune => "prune",
             Self::Finalize => "finalize",
+            Self::Project => "project",
         }
     }
 
     /// Returns whether it changes an object of the application.
     pub fn is_mutation(self) -> bool {
         match self {
-            Self::Record | Self::Finalize => false,
+            Self::Record | Self::Finalize | Self::Project => false,
             Self::Create | Self::Apply | Self::Patch | Self::Restore | Self::Prune => true,
         }
     }

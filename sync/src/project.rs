@@ -2,11 +2,49 @@
 //! as Argo creates it, it permits everything.
 
 use globset::GlobBuilder;
+use serde_json::json;
 use sluice_crds::app_project::{AppProjectSpec, ClusterResource, GroupKind, ProjectDestination};
 use sluice_crds::application::{ApplicationDestination, IN_CLUSTER_NAME, IN_CLUSTER_SERVER};
-use sluice_crds::object::ObjectRef;
+use sluice_crds::labels;
+use sluice_crds::object::{Change, Kind, ObjectRef, Preconditions, Write};
 
+use crate::action::{Action, Verb};
 use crate::key::ResourceKey;
+
+/// Name of the project of Applications that name none.
+pub const DEFAULT: &str = "default";
+
+/// Returns the creation of project `default`, which permits everything, as Argo CD creates it at its first start.
+pub(crate) fn create_default(namespace: &str) -> Action {
+    let key = ResourceKey {
+        group: Kind::APP_PROJECT.group.to_string(),
+        kind: Kind::APP_PROJECT.kind.to_string(),
+        namespace: namespace.to_owned(),
+        name: DEFAULT.to_owned(),
+    };
+    let body = json!({
+        "apiVersion": Kind::APP_PROJECT.api_version(),
+        "kind": Kind::APP_PROJECT.kind,
+        "metadata": { "name": DEFAULT, "namespace": namespace },
+        "spec": {
+            "sourceRepos": ["*"],
+            "destinations": [{ "server": "*", "namespace": "*" }],
+            "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }],
+        },
+    });
+    Action {
+        verb: Verb::Project,
+        key,
+        commit: String::new(),
+        because: "Applications without a project belong to it".to_owned(),
+        write: Write {
+            object: ObjectRef::namespaced(Kind::APP_PROJECT, namespace, DEFAULT),
+            preconditions: Preconditions::default(),
+            manager: labels::MANAGER_SYNC.into(),
+            change: Change::Create { body },
+        },
+    }
+}
 
 /// A project's word on one application.
 #[derive(Clone, Copy, Debug)]

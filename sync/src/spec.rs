@@ -6,7 +6,7 @@ use sluice_engine::view::Lookup;
 use crate::conditions;
 use crate::draft::Draft;
 use crate::manifest::ManifestSet;
-use crate::project::Permission;
+use crate::project::{self, Permission};
 use crate::status;
 use crate::view::ApplicationView;
 
@@ -54,6 +54,11 @@ pub(crate) fn check<'a>(draft: &mut Draft<'a>) -> Option<&'a AppProjectRecord> {
     let project = match &view.project {
         Lookup::Unknown => {
             draft.report.waits(format!("reading AppProject {}", spec.project_name()), None);
+            return None;
+        }
+        Lookup::Absent if spec.project_name() == project::DEFAULT => {
+            draft.report.waits("creating AppProject default, which permits everything", None);
+            draft.plan.then(vec![project::create_default(&view.config.control_namespace)]);
             return None;
         }
         Lookup::Absent | Lookup::NoKind => {

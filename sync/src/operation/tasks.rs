@@ -304,9 +304,12 @@ fn write_wave(
         let said = match action.verb {
             Verb::Create => "created",
             Verb::Patch => "patched",
-            Verb::Apply | Verb::Restore | Verb::Record | Verb::Prune | Verb::Finalize => {
-                "serverside-applied"
-            }
+            Verb::Apply
+            | Verb::Restore
+            | Verb::Record
+            | Verb::Prune
+            | Verb::Finalize
+            | Verb::Project => "serverside-applied",
         };
         results::put(state, &item.key, version(item), "Synced", said);
         stages.entry(waves::rank(&item.key)).or_default().push(action);
