@@ -16,12 +16,7 @@ pub const DEFAULT: &str = "default";
 
 /// Returns the creation of project `default`, which permits everything, as Argo CD creates it at its first start.
 pub(crate) fn create_default(namespace: &str) -> Action {
-    let key = ResourceKey {
-        group: Kind::APP_PROJECT.group.to_string(),
-        kind: Kind::APP_PROJECT.kind.to_string(),
-        namespace: namespace.to_owned(),
-        name: DEFAULT.to_owned(),
-    };
+    let object = ObjectRef::namespaced(Kind::APP_PROJECT, namespace, DEFAULT);
     let body = json!({
         "apiVersion": Kind::APP_PROJECT.api_version(),
         "kind": Kind::APP_PROJECT.kind,
@@ -34,11 +29,11 @@ pub(crate) fn create_default(namespace: &str) -> Action {
     });
     Action {
         verb: Verb::Project,
-        key,
+        key: ResourceKey::of(&object),
         commit: String::new(),
         because: "Applications without a project belong to it".to_owned(),
         write: Write {
-            object: ObjectRef::namespaced(Kind::APP_PROJECT, namespace, DEFAULT),
+            object,
             preconditions: Preconditions::default(),
             manager: labels::MANAGER_SYNC.into(),
             change: Change::Create { body },
