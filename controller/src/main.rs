@@ -31,7 +31,9 @@ async fn controller() -> anyhow::Result<()> {
     // A second installation would mean that a library chose already; either is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "sluice".to_owned());
+    let host = std::env::var("POD_NAME")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .unwrap_or_else(|_| "sluice".to_owned());
     // Unique for each start: a restarted process is another candidate, and seeds its own jitter.
     let seed = u64::try_from(started.as_nanos()).unwrap_or(0) ^ u64::from(std::process::id());
     let config = Config::validated(Flags::parse(), format!("{host}_{seed:x}"), seed)?;
