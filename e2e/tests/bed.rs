@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sluice_e2e::{
     bed::{
         Bed,
-        controller::{self, Installation},
+        controller::{self, Installation, Instance},
         identity, mesh, metrics,
         process::{Process, until},
         sibling,
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         a_push_over_http_is_cloned_over_http,
         every_revision_is_recorded_and_every_write_is_audited,
         the_controllers_account_reads_no_secrets,
+        a_killed_controller_comes_back_under_its_own_account,
         two_beds_stand_side_by_side_with_equal_addresses,
     ])
 }
@@ -331,6 +332,26 @@ async fn the_controllers_account_reads_no_secrets(bed: Arc<Bed>) -> Result<()> {
     let requests = recorder::audit(bed.control_plane.audit_log(), controller::USER, since)?;
     ensure!(requests.len() >= 2, "the audit log has {} requests of it", requests.len());
     Ok(())
+}
+
+async fn a_killed_controller_comes_back_under_its_own_account(bed: Arc<Bed>) -> Result<()> {
+    let installation = Installation::prepare(&bed).await?;
+    let instance = Instance::new(&sibling("sluice-controller")?);
+    let mut controller = installation.start(instance).await?;
+    let first = controller.process.id();
+
+    let since = Utc::now();
+    controller.kill_and_restart().await?;
+    controller.healthy().await?;
+
+    ensure!(controller.process.id() != first, "it was not killed");
+    ensure!(!controller.metrics().await?.is_empty(), "no metrics");
+    let log = bed.control_plane.audit_log();
+    until("requests of its account after the restart", SOON, || async {
+        let requests = recorder::audit(log, controller::USER, since)?;
+        Ok((!requests.is_empty()).then_some(()))
+    })
+    .await
 }
 
 async fn two_beds_stand_side_by_side_with_equal_addresses(bed: Arc<Bed>) -> Result<()> {
