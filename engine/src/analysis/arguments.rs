@@ -53,13 +53,13 @@ pub struct RolloutSource<'a> {
     pub stable: Option<&'a str>,
 }
 
-/// Returns the references of the templates and of all templates that they name, as far as those are known. The first ones that
-/// a store must hold; ask again when they are there.
+/// Returns the references of the templates and of all templates that they name, as far as those are known: what a view must
+/// hold. Ask again when one of them arrives, because it may name more.
 pub fn references(refs: &[TemplateRef], templates: &Templates) -> BTreeSet<TemplateRef> {
     let mut found = BTreeSet::new();
     let mut waiting: Vec<TemplateRef> = refs.iter().map(normal).collect();
     while let Some(reference) = waiting.pop() {
-        let template = templates.get(&reference).and_then(Lookup::present);
+        let template = lookup(&reference, templates).and_then(Lookup::present);
         if found.insert(reference)
             && let Some(template) = template
         {
@@ -73,6 +73,16 @@ pub fn references(refs: &[TemplateRef], templates: &Templates) -> BTreeSet<Templ
 fn normal(reference: &TemplateRef) -> TemplateRef {
     let cluster_scope = reference.cluster_scope.filter(|cluster| *cluster);
     TemplateRef { template_name: reference.template_name.clone(), cluster_scope }
+}
+
+fn lookup<'a>(
+    reference: &TemplateRef,
+    templates: &'a Templates,
+) -> Option<&'a Lookup<Arc<AnalysisTemplateRecord>>> {
+    templates.get(reference).or_else(|| {
+        let cluster_scope = Some(reference.cluster_scope == Some(true));
+        templates.get(&TemplateRef { cluster_scope, ..reference.clone() })
+    })
 }
 
 /// Returns one template that holds everything of the named ones and of those that they name.
@@ -118,7 +128,7 @@ fn collect<'a>(
     if order.iter().any(|(known, _)| *known == reference) {
         return Ok(());
     }
-    let template = match templates.get(&reference) {
+    let template = match lookup(&reference, templates) {
         Some(Lookup::Present(template)) => template,
         Some(Lookup::Absent | Lookup::NoKind) => return Err(ArgumentError::Missing(reference)),
         Some(Lookup::Unknown) | None => return Err(ArgumentError::Unknown(reference)),

@@ -89,6 +89,19 @@ fn a_template_that_is_not_there_is_named() {
 }
 
 #[test]
+fn cluster_scope_false_and_none_name_the_same_template() {
+    let named = |cluster_scope| TemplateRef { template_name: "a".into(), cluster_scope };
+    let known = templates(&[("a", false, "{metrics: [{name: m}]}")]);
+    let lookup = known[&named(None)].clone();
+    for key in [None, Some(false)] {
+        let known = Templates::from([(named(key), lookup.clone())]);
+        for asked in [None, Some(false)] {
+            assert!(flatten(&[named(asked)], &known).is_ok());
+        }
+    }
+}
+
+#[test]
 fn arguments_come_from_the_rollout() {
     let templates = templates(&[(
         "a",
