@@ -6,13 +6,16 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sluice_crds::object::{Kind, ObjectRef, Write};
+use sluice_engine::analysis_run::{AnalysisRunReconciler, Measure, RunAction};
 use sluice_engine::config::EngineConfig;
 use sluice_engine::fence::{EpochView, Term};
 use sluice_engine::plan::{Decision, Lower, Reconciler, Severity};
 use sluice_engine::rollout::RolloutReconciler;
-use sluice_engine::view::MeasurementFact;
+use sluice_engine::view::{
+    FailureKind, MeasuredValue, MeasurementFact, MeasurementFailure, RunView,
+};
 
-use super::{Answer, Transcript};
+use super::{Answer, Transcript, seconds, start};
 use crate::observe::{self, Surroundings};
 use crate::world::World;
 
@@ -51,8 +54,9 @@ impl Controller {
         for _ in 0..ROUNDS {
             let before = world.api.version();
             self.rollouts(world, transcript);
+            let measured = self.analysis_runs(world, transcript);
             world.settle();
-            if world.api.version() == before {
+            if world.api.version() == before && !measured {
                 return;
             }
         }
@@ -91,9 +95,66 @@ impl Controller {
                 transcript.violation(world.now(), &text);
             }
             if violations.is_empty() {
-                self.execute(world, transcript, &object, &decision);
+                self.execute(world, transcript, &object, &decision, ToString::to_string);
             }
         }
+    }
+
+    /// Decides on each run and takes the measurements that are due. Returns whether it took any.
+    fn analysis_runs(&mut self, world: &mut World, transcript: &mut Transcript) -> bool {
+        let mut measured = false;
+        for object in world.api.objects(&Kind::ANALYSIS_RUN, None) {
+            let address = reference(Kind::ANALYSIS_RUN, &object);
+            let Ok(run) = serde_json::from_value((*object).clone()) else { continue };
+            let around = self.surroundings(world.now());
+            let view = RunView {
+                now: world.now(),
+                config: Arc::clone(&self.config),
+                run: observe::run_view(run, &around),
+            };
+            let decision = AnalysisRunReconciler::decide(&view);
+            for violation in AnalysisRunReconciler::audit(&view, &decision) {
+                let text = format!("{}: {}", violation.id, violation.detail);
+                transcript.violation(world.now(), &text);
+            }
+            let describe =
+                |RunAction::Delete { object, .. }: &RunAction| format!("delete {object}");
+            self.execute(world, transcript, &address, &decision, describe);
+            for task in &decision.tasks {
+                measured |= self.measure(world.now(), task, transcript);
+            }
+        }
+        measured
+    }
+
+    /// Takes a measurement, unless it was taken. Returns whether it was not.
+    fn measure(&mut self, now: DateTime<Utc>, task: &Measure, transcript: &mut Transcript) -> bool {
+        let namespace = task.run.namespace.clone().unwrap_or_default();
+        let facts = self.facts.entry((namespace, task.run.name.clone())).or_default();
+        let same =
+            |fact: &MeasurementFact| fact.metric == task.metric && fact.sequence == task.sequence;
+        if facts.iter().any(same) {
+            return false;
+        }
+        let answers = self.metrics.get(&task.metric).map(Vec::as_slice).unwrap_or_default();
+        let passed = now - start();
+        let answer = answers.iter().rfind(|answer| seconds(answer.from) <= passed);
+        let outcome = outcome(answer);
+        let text = match &outcome {
+            Ok(value) => format!("{value:?}"),
+            Err(failure) => failure.message.clone(),
+        };
+        let line = format!("{}: {} #{} measures {text}", task.run, task.metric, task.sequence);
+        transcript.line(now, &line);
+        facts.push(MeasurementFact {
+            metric: task.metric.clone(),
+            sequence: task.sequence,
+            started_at: now,
+            finished_at: now,
+            outcome,
+            metadata: BTreeMap::new(),
+        });
+        true
     }
 
     /// Writes stage by stage; the first write that is refused ends the plan.
@@ -103,16 +164,16 @@ impl Controller {
         transcript: &mut Transcript,
         object: &ObjectRef,
         decision: &Decision<R>,
-    ) where
-        R::Action: std::fmt::Display,
-    {
+        describe: impl Fn(&R::Action) -> String,
+    ) {
         let now = world.now();
         match &decision.wake {
             Some(wake) => self.wakes.insert(object.clone(), wake.at),
             None => self.wakes.remove(object),
         };
+        // A refused write ends the plan.
         for action in decision.plan.actions() {
-            transcript.line(now, &format!("{object}: {action}"));
+            transcript.line(now, &format!("{object}: {}", describe(action)));
             if !write(world, transcript, &action.lower()) {
                 return;
             }
@@ -148,6 +209,34 @@ fn write(world: &mut World, transcript: &mut Transcript, write: &Write) -> bool 
 fn reference(kind: Kind, object: &Value) -> ObjectRef {
     let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
     ObjectRef::namespaced(kind, text("/metadata/namespace"), text("/metadata/name"))
+}
+
+fn outcome(answer: Option<&Answer>) -> Result<MeasuredValue, MeasurementFailure> {
+    let failure = |kind, message: &str| Err(MeasurementFailure { kind, message: message.into() });
+    match answer {
+        Some(Answer { unreachable: Some(message), .. }) => {
+            failure(FailureKind::Unreachable, message)
+        }
+        Some(Answer { error: Some(message), .. }) => failure(FailureKind::Bad, message),
+        Some(Answer { value: Some(value), .. }) => Ok(measured(value)),
+        Some(_) | None => failure(FailureKind::Bad, "the scenario has no answer for this metric"),
+    }
+}
+
+fn measured(value: &Value) -> MeasuredValue {
+    match value {
+        Value::Null => MeasuredValue::Nil,
+        Value::Bool(value) => MeasuredValue::Bool(*value),
+        Value::Number(number) => MeasuredValue::Number(number.as_f64().unwrap_or(f64::NAN)),
+        // JSON has no NaN; a scenario writes it as text.
+        Value::String(text) if text == "NaN" => MeasuredValue::Number(f64::NAN),
+        Value::String(text) => MeasuredValue::Text(text.clone()),
+        Value::Array(items) => MeasuredValue::List(items.iter().map(measured).collect()),
+        Value::Object(map) => {
+            let pairs = map.iter().map(|(key, value)| (key.clone(), measured(value)));
+            MeasuredValue::Map(pairs.collect())
+        }
+    }
 }
 
 /// Returns phase, step, and what it waits for.
