@@ -1,5 +1,8 @@
 //! Commands whose work is done by binaries of other crates.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use anyhow::Result;
 use clap::Args;
 
@@ -20,34 +23,42 @@ pub(crate) struct Passed {
 pub(crate) fn demo(passed: &Passed) -> Result<()> {
     if passed.arguments.iter().any(|a| a == "--sim") {
         let arguments: Vec<_> = passed.arguments.iter().filter(|a| *a != "--sim").collect();
-        run(cargo().args(["build", "--quiet", "-p", "sluice-cli"]))?;
-        return run(cargo()
-            .args(["run", "--quiet", "-p", "sluice-controller", "--example", "demo_sim", "--"])
-            .args(arguments));
+        let build = ["build", "-p", "sluice-cli", "-p", "sluice-controller"];
+        run(cargo().args(build).args(["--bin", "kubectl-sluice", "--example", "demo_sim"]))?;
+        return run(Command::new(target().join("examples/demo_sim")).args(arguments));
     }
     binaries()?;
-    run(cargo()
-        .args(["run", "--quiet", "-p", "sluice-e2e", "--bin", "demo", "--"])
-        .args(&passed.arguments))
+    run(Command::new(target().join("demo")).args(&passed.arguments))
 }
 
-/// Runs the bed's own command-line tool.
+/// Builds the bed's own command-line tool and runs it.
 ///
 /// # Errors
 /// If it fails.
 pub(crate) fn bed(arguments: &[String]) -> Result<()> {
-    run(cargo()
-        .args(["run", "--quiet", "-p", "sluice-e2e", "--bin", "sluice-bed", "--"])
-        .args(arguments))
+    binaries()?;
+    run(Command::new(target().join("sluice-bed")).args(arguments))
 }
 
-/// Builds the programs that the bed and the demo start.
+/// Runs a program that is built already.
 ///
 /// # Errors
-/// If a build fails.
-pub(crate) fn binaries() -> Result<()> {
-    run(cargo().args(["build", "--quiet", "-p", "sluice-controller", "-p", "sluice-cli"]))?;
-    run(cargo().args(["build", "--quiet", "-p", "sluice-e2e", "--bins"]))
+/// If it fails.
+pub(crate) fn built(program: &str, arguments: &[&str]) -> Result<()> {
+    run(Command::new(target().join(program)).args(arguments))
+}
+
+/// Builds the programs that the bed and the demo start: one selection, so that dependencies are built once.
+fn binaries() -> Result<()> {
+    let packages = ["-p", "sluice-controller", "-p", "sluice-cli", "-p", "sluice-e2e"];
+    run(cargo().arg("build").args(packages).arg("--bins"))
+}
+
+/// Folder of the programs of the development profile.
+fn target() -> PathBuf {
+    let folder = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+    folder.join("debug")
 }
 
 /// Writes the CRDs and docs/compatibility.md.

@@ -14,7 +14,10 @@ pub(crate) struct Options {
     without_bed: bool,
 }
 
-/// Runs tidy, formatting, lints, all tests of the workspace, and the promises on the bed.
+/// Runs formatting, tidy, lints, and all tests of the workspace, those on the bed included.
+///
+/// One selection of packages for everything that is linked: each further selection would unify features anew and build
+/// most dependencies once more.
 ///
 /// # Errors
 /// The first stage that fails.
@@ -22,20 +25,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     stage("format", || execute(cargo().args(["fmt", "--all", "--check"])))?;
     stage("tidy", tidy::run)?;
     stage("lints", || {
-        execute(
-            cargo()
-                .args(["clippy", "--quiet", "--workspace", "--all-targets"])
-                .args(["--", "-D", "warnings"]),
-        )
+        let lints = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        execute(cargo().args(lints))
     })?;
-    stage("tests", || {
-        execute(cargo().args(["test", "--workspace", "--exclude", "sluice-e2e", "--no-fail-fast"]))
-    })?;
+    let build = ["test", "--quiet", "--workspace", "--no-run"];
+    stage("build", || execute(cargo().args(build)))?;
+    let mut tests = vec!["test", "--workspace", "--no-fail-fast"];
     if options.without_bed {
-        println!("the tests on the bed were left out, as asked");
-        return Ok(());
+        println!("the tests on the bed are left out, as asked");
+        tests.extend(["--exclude", "sluice-e2e"]);
+    } else {
+        stage("parts of the bed", || delegate::built("sluice-bed", &["parts"]))?;
     }
-    stage("binaries for the bed", delegate::binaries)?;
-    stage("parts of the bed", || delegate::bed(&["parts".to_owned()]))?;
-    stage("promises on the bed", || execute(cargo().args(["test", "-p", "sluice-e2e"])))
+    stage("tests", || execute(cargo().args(tests)))
 }
