@@ -112,6 +112,7 @@ pub async fn run(config: Config, clients: Clients, deps: Deps) -> Result<(), Run
     });
     serve(&config, &live, &mut background).await?;
     stores.start(&config, &clients.reads, &mut background);
+    let _feeds = ClearOnDrop(Arc::clone(&stores));
     let (release, released) = watch::channel(false);
     let elector = lease::Driver::new(
         &config.lease,
@@ -143,6 +144,15 @@ pub async fn run(config: Config, clients: Clients, deps: Deps) -> Result<(), Run
     }
     drop(abort);
     ended
+}
+
+/// Feeds that began later hold the stores that hold them.
+struct ClearOnDrop(Arc<Stores>);
+
+impl Drop for ClearOnDrop {
+    fn drop(&mut self) {
+        self.0.live.clear();
+    }
 }
 
 struct AbortOnDrop(tokio::task::AbortHandle);

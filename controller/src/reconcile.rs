@@ -267,6 +267,10 @@ where
                 let until = self.trouble(key, TroubleKind::Passing, ms(100), s(30));
                 until.max(Instant::now() + after.unwrap_or_default().min(s(60)))
             }
+            Outcome::Refused(text) if O::SEES_REFUSALS => {
+                tracing::warn!(%key, %object, error = %text, "the API server refuses a write");
+                self.trouble(key, TroubleKind::Passing, ms(100), s(60))
+            }
             Outcome::Refused(text) => {
                 let kind = TroubleKind::Refused(object.clone(), text.clone());
                 let known = self.troubles().get(key).is_some_and(|t| t.kind == kind);
@@ -426,6 +430,15 @@ where
                 false
             }
         }
+    }
+}
+
+impl<O: Observer> Drop for Reconcile<O> {
+    /// Tasks do not outlive the shell that wanted them.
+    fn drop(&mut self) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.values().flat_map(BTreeMap::values).for_each(AbortHandle::abort);
+        running.clear();
     }
 }
 

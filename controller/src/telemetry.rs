@@ -8,7 +8,7 @@ use std::time::Duration;
 use prometheus::{
     CounterVec, Encoder, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
 };
-use sluice_crds::object::{ObjectRef, Write};
+use sluice_crds::object::{Kind, ObjectRef, Write};
 use sluice_engine::plan::{Notice, Severity, Violation};
 
 use crate::config::{Config, LogFormat, Role};
@@ -95,7 +95,9 @@ impl Telemetry {
     /// Records an answer of the API server to a write.
     pub(crate) fn answered(&self, object: &ObjectRef, verb: &str, status: u16) {
         let namespace = object.namespace.as_deref().unwrap_or_default();
-        let labels = [&*object.kind.kind, namespace, &object.name, verb, &status.to_string()];
+        // Names of what a Rollout owns change with each revision: they would be series without end.
+        let name = if object.kind == Kind::ROLLOUT { object.name.as_str() } else { "" };
+        let labels = [&*object.kind.kind, namespace, name, verb, &status.to_string()];
         self.requests.with_label_values(&labels).inc();
     }
 

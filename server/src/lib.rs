@@ -53,9 +53,7 @@ pub async fn serve(
 fn router(face: Face, state: Arc<dyn LiveState>) -> Router {
     let router = match face {
         Face::Metrics => Router::new().route("/metrics", get(metrics)),
-        Face::Health => {
-            Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz))
-        }
+        Face::Health => Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)),
     };
     router.with_state(state)
 }

@@ -23,7 +23,7 @@ use super::{Found, Observer, Sight, Work, subject};
 use crate::clock::Clock;
 use crate::execute::Outcome;
 use crate::queue::Key;
-use crate::stores::live::address;
+use crate::stores::live::{address, class_of};
 use crate::stores::{Stores, records};
 
 pub(crate) mod discovery;
@@ -175,11 +175,13 @@ impl ApplicationObserver {
         // Rollouts are found in the namespaces of the objects, and are objects themselves: the second look is complete.
         view.rollouts = self.rollouts(&target_keys(&view));
         let targets = target_keys(&view);
+        // Kinds that the application held lately count too: what Git dropped is found among them.
+        let mut classes = BTreeSet::new();
         for resource in &application.status.resources {
-            let _ = self
-                .kinds
-                .kind(&resource.group, &resource.kind)
-                .map(|k| self.stores.live_store(&k));
+            if let Some(kind) = self.kinds.kind(&resource.group, &resource.kind) {
+                self.stores.live_store(&kind);
+                classes.insert(class_of(&kind));
+            }
         }
         let missing =
             |target: &&ResourceKey| view.discovery.get(&target.group, &target.kind).is_none();
@@ -191,6 +193,7 @@ impl ApplicationObserver {
                 Some(kind) => {
                     let object = address(&kind, &target.namespace, &target.name);
                     objects.insert(object.clone());
+                    classes.insert(class_of(&kind));
                     self.live_at(key, &object)
                 }
                 None => Lookup::NoKind,
@@ -199,7 +202,7 @@ impl ApplicationObserver {
         }
         self.stores.reads(key, objects);
         let instance = track::instance(&application, &self.config.control_namespace);
-        view.tracked = self.stores.live.tracked(&instance);
+        view.tracked = self.stores.live.tracked(&instance, &classes);
         view
     }
 

@@ -3,7 +3,7 @@
 //! Kept whole are objects that carry a tracking id, and those that an Application's view names; of all others only that
 //! they exist. Secrets are never listed: they are read by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -65,21 +65,28 @@ impl Live {
         self.entries().get(&class_of(kind)).map(|entry| Arc::clone(&entry.store))
     }
 
-    pub(crate) fn all(&self) -> Vec<Arc<Store<LiveObject>>> {
-        self.entries().values().map(|entry| Arc::clone(&entry.store)).collect()
-    }
-
     /// Returns every object of these kinds that names the instance, or that this cannot be said.
-    pub(crate) fn tracked(&self, instance: &str) -> Lookup<Vec<Arc<LiveObject>>> {
+    pub(crate) fn tracked(
+        &self,
+        instance: &str,
+        classes: &BTreeSet<Class>,
+    ) -> Lookup<Vec<Arc<LiveObject>>> {
         let mut objects = Vec::new();
-        for store in self.all() {
-            match store.availability() {
+        for (_, entry) in self.entries().iter().filter(|(class, _)| classes.contains(*class)) {
+            match entry.store.availability() {
                 Availability::Pending | Availability::Forbidden(_) => return Lookup::Unknown,
                 Availability::NoKind => {}
-                Availability::Synced => objects.extend(store.indexed(instance)),
+                Availability::Synced => objects.extend(entry.store.indexed(instance)),
             }
         }
         Lookup::Present(objects)
+    }
+
+    /// Ends all feeds.
+    pub(crate) fn clear(&self) {
+        // Feeds hold their stores: taken out first, so that nothing is dropped under the lock.
+        let entries = std::mem::take(&mut *self.entries());
+        drop(entries);
     }
 
     pub(crate) fn reached(&self, kind: &Kind) -> Option<ResourceVersion> {

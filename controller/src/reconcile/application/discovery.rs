@@ -100,12 +100,17 @@ impl Kinds {
             if let Some(earliest) = earliest {
                 tokio::time::sleep_until(earliest).await;
             }
-            kinds.look().await;
+            // A list that is not complete lets nobody write: asked until it is.
+            while !kinds.look().await {
+                tokio::time::sleep(PAUSE).await;
+            }
         });
     }
 
-    async fn look(&self) {
+    /// Asks what is served. Returns whether the answer is complete.
+    async fn look(&self) -> bool {
         let (found, failed) = self.ask().await;
+        let complete = failed.is_none();
         if let Some(error) = &failed {
             tracing::warn!(%error, "the list of kinds is not complete");
         }
@@ -115,9 +120,10 @@ impl Kinds {
         let changed = state.discovery.as_deref() != Some(&discovery);
         state.discovery = Some(Arc::new(discovery));
         state.kinds = found.into_iter().map(|(class, (kind, _))| (class, kind)).collect();
-        state.looking = false;
+        state.looking = !complete;
         state.looked_at = Some(Instant::now());
-        let readers = std::mem::take(&mut state.asked);
+        let readers: BTreeSet<Key> =
+            if complete { std::mem::take(&mut state.asked) } else { state.asked.clone() };
         drop(state);
         if changed {
             readers.into_iter().for_each(|key| self.queue.wake(key));
@@ -125,6 +131,7 @@ impl Kinds {
             // Nothing new: who still misses a kind comes back with the next look at Git or at the cluster.
             tracing::debug!("no new kinds");
         }
+        complete
     }
 
     async fn ask(&self) -> (Found, Option<String>) {
