@@ -210,7 +210,8 @@ fn remove(value: &mut Value, path: &[Step]) {
             }
         }
         (Step::Member(member), Value::Array(list)) => {
-            list.retain(|item| item.to_string() != *member);
+            let gone: Option<Value> = serde_json::from_str(member).ok();
+            list.retain(|item| Some(item) != gone.as_ref());
         }
         _ => {}
     }

@@ -124,8 +124,8 @@ impl Store {
     fn record(&mut self, change: Change) {
         self.history.push(change);
         if self.history.len() > HISTORY {
-            let dropped = self.history.drain(..HISTORY / 2);
-            self.compacted = dropped.last().map_or(self.compacted, |change| change.version);
+            let mut dropped = self.history.drain(..HISTORY / 2);
+            self.compacted = dropped.next_back().map_or(self.compacted, |change| change.version);
         }
     }
 
