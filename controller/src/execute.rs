@@ -85,7 +85,7 @@ impl Executor {
                 let outcome = self.perform(key, &write, action.is_touch(), expectations).await;
                 wrote(&write.object, &outcome);
                 if outcome.is_success() && !action.is_touch() {
-                    tracing::info!(%key, object = %write.object, ?action, "executed");
+                    tracing::info!(%key, verb = verb(&write.change), object = %write.object, "executed");
                 }
                 (write.object, outcome)
             });
@@ -174,6 +174,17 @@ impl Executor {
             None => Outcome::AlreadyExistsOurs(metadata.resource_version),
             Some(_) => Outcome::Refused(format!("{} exists and is not ours", write.object)),
         }
+    }
+}
+
+/// Returns what a change does in one word. The content is never logged: it may be a Secret's.
+pub(crate) fn verb(change: &Change) -> &'static str {
+    match change {
+        Change::Create { .. } => "create",
+        Change::Apply { .. } => "apply",
+        Change::MergePatch { .. } | Change::JsonPatch { .. } => "patch",
+        Change::Delete { .. } => "delete",
+        Change::Status { .. } => "status",
     }
 }
 

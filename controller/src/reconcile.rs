@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::clock::{self, Backoff, Clock, Jitter};
 use crate::events::{Events, Subject};
-use crate::execute::{Executor, Outcome, Stopped};
+use crate::execute::{self, Executor, Outcome, Stopped};
 use crate::leadership::Leadership;
 use crate::lease;
 use crate::queue::Key;
@@ -454,9 +454,10 @@ fn trace<R: Reconciler>(key: &Key, decision: &Decision<R>) {
     }
     let waiting: Vec<&str> = decision.report.waiting.iter().map(|w| w.what.as_str()).collect();
     let wake = decision.wake.as_ref();
+    let stages: Vec<Vec<String>> = decision.plan.stages.iter().map(|s| stage(s)).collect();
     tracing::debug!(
         %key,
-        plan = ?decision.plan.stages,
+        plan = ?stages,
         tasks = ?decision.tasks,
         writes_status = decision.status_write.is_some(),
         decided = ?decision.report.decided,
@@ -467,6 +468,12 @@ fn trace<R: Reconciler>(key: &Key, decision: &Decision<R>) {
     );
 }
 
+/// Returns the writes of a stage as `verb object`.
+fn stage<A: Lower>(actions: &[A]) -> Vec<String> {
+    let writes = actions.iter().map(Lower::lower);
+    writes.map(|write| format!("{} {}", execute::verb(&write.change), write.object)).collect()
+}
+
 /// Returns the subject of Events about an object.
 pub(crate) fn subject(kind: Kind, meta: &Meta) -> Subject {
     Subject {
@@ -475,3 +482,6 @@ pub(crate) fn subject(kind: Kind, meta: &Meta) -> Subject {
         version: meta.resource_version.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,3 +128,32 @@ async fn lost_replies_conflicts_and_busy_servers_do_not_stop_a_canary() {
     stage.promoted(180).await;
     controller.terminate().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_lands_late_moves_no_traffic() {
+    let stage = Stage::new();
+    stage.create(W5);
+    let controller = stage.controller("one");
+    stage.phase(60, "Healthy").await;
+    let matches = Matches::plural("virtualservices").verb("patch").actor("sluice-writes");
+    let late = Fault::Zombie(Duration::from_secs(15));
+    stage.service.with_faults(|plan| plan.on(matches, 0, 1, late));
+    stage.patch(&rollout(), &image("2"));
+    let mut weights = vec![0];
+    stage
+        .until(120, "promotion", |stage| {
+            let weight = canary_weight(&stage.get(&virtual_service()));
+            if weights.last() != Some(&weight) {
+                weights.push(weight);
+            }
+            weights.len() > 1 && weight == 0
+        })
+        .await;
+    stage.pass(Duration::from_secs(30)).await;
+    assert_eq!(weights, [0, 20, 60, 100, 0]);
+    assert_eq!(canary_weight(&stage.get(&virtual_service())), 0);
+    let codes = stage.recorded("sluice-writes");
+    let refused = |code: u16| matches!(code, 409 | 422);
+    assert!(codes.iter().any(|request| refused(request.code)), "the late write is refused");
+    controller.terminate().await.unwrap();
+}
