@@ -71,6 +71,14 @@ pub fn differences(key: &ResourceKey, wanted: &Value, live: &LiveObject) -> Vec<
     let mut found = Vec::new();
     comparer.object(wanted, &mut found);
     managed::extras(wanted, live, &mut found);
+    if live.is_undeclared {
+        found.push(Difference {
+            pointer: "/metadata/managedFields".to_owned(),
+            kind: DifferenceKind::Changed,
+            wanted: Some(Value::String("declared by sluice-sync".to_owned())),
+            live: None,
+        });
+    }
     found.sort_by(|a, b| a.pointer.cmp(&b.pointer));
     found.dedup();
     found

@@ -159,8 +159,11 @@ pub struct LiveObject {
     pub meta: Meta,
     /// The object without `metadata.managedFields`.
     pub body: Value,
-    /// Fields that we set (`fieldsV1` of manager `sluice-sync`).
+    /// Fields that we declared (`fieldsV1` of manager `sluice-sync`, operation `Apply`).
     pub ours: Vec<Value>,
+    /// Whether we created it and have declared nothing yet: a create makes us the owner of everything that the API server
+    /// filled in, so it does not tell what Git declares. One apply does.
+    pub is_undeclared: bool,
 }
 
 impl LiveObject {
@@ -172,12 +175,13 @@ impl LiveObject {
             Some(Value::Array(entries)) => entries,
             Some(_) | None => Vec::new(),
         };
-        let ours = entries
+        let (applied, written): (Vec<Value>, Vec<Value>) = entries
             .into_iter()
             .filter(|e| e["manager"] == MANAGER_SYNC && e.get("subresource").is_none())
-            .map(|mut entry| entry["fieldsV1"].take())
-            .collect();
-        Some(Self { object, meta, body, ours })
+            .partition(|e| e["operation"] == "Apply");
+        let is_undeclared = applied.is_empty() && !written.is_empty();
+        let ours = applied.into_iter().map(|mut entry| entry["fieldsV1"].take()).collect();
+        Some(Self { object, meta, body, ours, is_undeclared })
     }
 
     /// Returns the key.

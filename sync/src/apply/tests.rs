@@ -165,7 +165,7 @@ metadata:
   finalizers: [other]
   managedFields:
   - manager: sluice-sync
-    operation: Update
+    operation: Apply
     fieldsV1:
       f:metadata: {f:labels: {f:app: {}, f:old: {}}}
       f:spec:

@@ -120,7 +120,7 @@ metadata:
   annotations: {epoch.sluice.dev/a: 'u:1:1'}
   managedFields:
   - manager: sluice-sync
-    operation: Update
+    operation: Apply
     fieldsV1:
       f:metadata:
         f:annotations: {.: {}, 'f:epoch.sluice.dev/a': {}}
@@ -140,6 +140,27 @@ spec: {template: {spec: {containers: [{name: web, image: a}, {name: side, image:
         check("apps/v1", "Deployment", wanted, live),
         ["extra metadata.labels.old", "extra spec.template.spec.containers[1]"]
     );
+}
+
+#[test]
+fn what_the_api_server_filled_in_at_creation_is_not_what_git_dropped() {
+    let live = |operation: &str| {
+        format!(
+            "
+metadata:
+  managedFields:
+  - manager: sluice-sync
+    operation: {operation}
+    fieldsV1:
+      f:spec: {{f:type: {{}}, f:sessionAffinity: {{}}}}
+spec: {{type: ClusterIP, sessionAffinity: None}}
+"
+        )
+    };
+    let wanted = "spec: {type: ClusterIP}";
+    let compared = |operation: &str| check("v1", "Service", wanted, &live(operation));
+    assert_eq!(compared("Update"), ["changed metadata.managedFields"]);
+    assert_eq!(compared("Apply"), ["extra spec.sessionAffinity"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use sluice_crds::app_project::AppProjectSpec;
 use sluice_crds::application::ApplicationDestination;
+use sluice_crds::object::Change;
 
 use super::Permission;
 use crate::key::ResourceKey;
@@ -71,4 +72,19 @@ namespaceResourceBlacklist: [{group: '', kind: ResourceQuota}]
     assert!(!resource(project, "", "ResourceQuota", "shop"));
     let nothing = "{destinations: [{server: '*', namespace: '*'}], namespaceResourceWhitelist: []}";
     assert!(!resource(nothing, "", "ConfigMap", "shop"));
+}
+
+#[test]
+fn the_default_project_is_created_as_argo_creates_it() {
+    let action = super::create_default("argocd");
+    let Change::Create { body } = &action.write.change else { panic!("{action:?}") };
+    assert_eq!(body["metadata"]["name"], "default");
+    let spec: AppProjectSpec = serde_json::from_value(body["spec"].clone()).unwrap();
+    let destination = ApplicationDestination {
+        server: Some("https://kubernetes.default.svc".into()),
+        ..ApplicationDestination::default()
+    };
+    let permission = Permission { name: "default", project: &spec, destination: &destination };
+    assert_eq!(permission.source("https://git.example/any.git"), Ok(()));
+    assert_eq!(permission.namespace("any"), Ok(()));
 }
