@@ -126,7 +126,9 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
 
     let births = births(view, s);
     let split = traffic.map(|traffic| split::decide(s, traffic, &abort)).unwrap_or_default();
+    let blind = verdicts.outage().is_some() && !s.is_promoted() && !s.skips_steps();
     let weights = match (traffic, split.canary) {
+        (Some(traffic), Some(canary)) if blind && canary > traffic.canary.weight => Vec::new(),
         (Some(traffic), Some(canary)) => routes::edits(s, traffic, canary),
         _ => Vec::new(),
     };

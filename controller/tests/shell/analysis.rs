@@ -52,11 +52,14 @@ async fn a_bad_measurement_takes_the_weight_away_before_anything_else_is_written
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_metrics_server_that_is_down_aborts_nothing_within_its_budget() {
+async fn a_metrics_server_that_is_down_holds_the_weight_and_aborts_nothing_within_its_budget() {
     let (stage, controller) = analysed().await;
     *stage.fakes.metric.lock().unwrap() = None;
     stage.pass(std::time::Duration::from_secs(120)).await;
+    assert_eq!(canary_weight(&stage.get(&virtual_service())), 20, "{:#}", stage.runs());
     let aborted = stage.get(&rollout()).pointer("/status/abort").cloned();
     assert_ne!(aborted, Some(Value::Bool(true)), "{:#}", stage.runs());
+    stage.fakes.answers(0.0);
+    stage.phase(120, "Healthy").await;
     controller.terminate().await.unwrap();
 }

@@ -102,12 +102,19 @@ pub struct Outcome {
     pub phase: AnalysisPhase,
     /// Why; empty while nothing is to be said.
     pub message: String,
+    /// A metric that counts, still runs, and whose server is out of reach: its name and since when.
+    pub out_of_reach: Option<(String, String)>,
 }
 
 /// Returns what the run says, measurements that are not in its status yet included.
 pub fn verdict_of(run: &AnalysisRunView, now: DateTime<Utc>, config: &EngineConfig) -> Outcome {
     let status = assess(run, now, config).status;
+    let results = status.metric_results.iter().flatten();
+    let out_of_reach = results
+        .filter(|r| r.dry_run != Some(true) && !metric::is_completed(r))
+        .find_map(|r| Some((r.name.clone(), metric::unreachable_since(r)?.to_owned())));
     Outcome {
+        out_of_reach,
         phase: status.phase.unwrap_or(AnalysisPhase::Pending),
         message: status.message.unwrap_or_default(),
     }

@@ -40,6 +40,8 @@ pub(crate) struct Verdict {
     pub(crate) name: String,
     pub(crate) phase: AnalysisPhase,
     pub(crate) message: String,
+    /// What is out of reach, if something is: no more weight goes where nobody can see.
+    pub(crate) outage: Option<String>,
 }
 
 /// What the runs of the present attempt say.
@@ -60,6 +62,11 @@ pub(crate) struct Verdicts {
 impl Verdicts {
     pub(crate) fn is_current(&self, name: &str) -> bool {
         self.step.iter().chain(&self.background).any(|verdict| verdict.name == name)
+    }
+
+    /// Returns what keeps the weight where it is: a metrics server that is out of reach.
+    pub(crate) fn outage(&self) -> Option<&str> {
+        self.background.iter().chain(&self.step).find_map(|verdict| verdict.outage.as_deref())
     }
 
     pub(crate) fn step_ref(&self) -> Option<AnalysisRunRef> {
@@ -108,7 +115,13 @@ pub(crate) fn verdicts(s: &Situation<'_>) -> Verdicts {
 fn verdict(s: &Situation<'_>, view: &AnalysisRunView) -> Verdict {
     let outcome = judge::verdict_of(view, s.now(), &s.view.config);
     let name = view.run.meta.name.clone();
-    Verdict { name, phase: outcome.phase, message: outcome.message }
+    let outage = outcome
+        .out_of_reach
+        .map(|(metric, since)| {
+            format!("the metrics server of `{metric}` of {name}, out of reach since {since}")
+        })
+        .filter(|_| !outcome.phase.is_completed());
+    Verdict { name, phase: outcome.phase, message: outcome.message, outage }
 }
 
 /// The newest run of the present attempt with the purpose, of the present step for step runs.

@@ -136,7 +136,11 @@ fn lower(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
             100 - wanted
         ));
     }
-    Split::to(wanted)
+    // A stable destination that was switched a moment ago, or whose endpoints are not listed yet, takes no weight either.
+    let stable = s.stable_hash.unwrap_or_default();
+    let known = traffic.stable.hash.is_some();
+    let not_yet = known.then(|| not_ready(s, &traffic.stable, stable, need)).flatten();
+    not_yet.unwrap_or_else(|| Split::to(wanted))
 }
 
 /// Holds while the stable destination reaches another revision than the stable one: just after a promotion it still reaches

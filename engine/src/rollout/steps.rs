@@ -80,6 +80,10 @@ pub(crate) fn transition(
         );
         return Transition::Stay;
     }
+    if let Some(outage) = verdicts.outage().filter(|_| !s.is_first() && !s.skips_steps()) {
+        report.waits(outage, None);
+        return Transition::Stay;
+    }
     if s.is_first() || s.skips_steps() || s.step().is_none() {
         return match may_promote(s, traffic) {
             Ok(()) => Transition::Promote,
