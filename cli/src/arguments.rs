@@ -17,7 +17,7 @@ pub enum Dialect {
 impl Dialect {
     /// Returns the dialect for the program's own name.
     pub fn of(program: Option<&OsString>) -> Self {
-        let name = program.map(|p| Path::new(p)).and_then(Path::file_name);
+        let name = program.map(Path::new).and_then(Path::file_name);
         match name.and_then(|n| n.to_str()) {
             Some(name) if name.contains("argo") => Self::Argo,
             _ => Self::Sluice,

@@ -29,7 +29,8 @@ impl Style {
             Tone::Bad => "31",
             Tone::Quiet => "2",
         };
-        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+        let text = text.to_string();
+        if self.color && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text }
     }
 
     /// Returns glyph and word of an AnalysisRun's phase: `Running` is work in progress there, not a good end.

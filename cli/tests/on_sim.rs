@@ -1,4 +1,5 @@
 //! The plugin's own binary against a simulated cluster on a loopback port.
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
 
 use std::process::{Command, Output};
 
