@@ -70,8 +70,12 @@ pub(super) struct Facts {
     pub(super) available: u32,
     /// ReplicaSet: the same, or 0 while the status does not describe the present spec: what a decision may count on.
     pub(super) proved: u32,
+    /// Rollout: an abort is asked for.
+    pub(super) asked_abort: bool,
     /// Rollout: a controller has recorded the abort that is asked for.
     pub(super) aborted: bool,
+    /// Service: it was switched since the last tick, so that proxies may not know yet.
+    pub(super) fresh: bool,
     /// Route: weights of the canary's and the stable destination, and of all together.
     pub(super) weights: (u32, u32, u32),
 }
@@ -333,6 +337,7 @@ fn parse(value: &Value) -> (Record, Facts) {
             facts.hash = text("/status/currentPodHash");
             facts.stable = text("/status/stableRS");
             facts.desired = u32::try_from(record.spec.replicas.unwrap_or(1)).unwrap_or(0);
+            facts.asked_abort = record.status.abort == Some(true);
             facts.aborted = record.status.abort == Some(true) && record.status.aborted_at.is_some();
             Record::Rollout(Arc::new(record))
         }
@@ -347,6 +352,11 @@ fn parse(value: &Value) -> (Record, Facts) {
         "Service" => {
             let record: ServiceRecord = serde_json::from_value(value.clone()).expect(read);
             facts.hash = record.hash().unwrap_or_default().to_owned();
+            facts.fresh = record
+                .meta
+                .annotations
+                .get(labels::SWITCHED_AT)
+                .is_some_and(|at| DateTime::parse_from_rfc3339(at).is_ok_and(|at| at >= now()));
             Record::Service(Arc::new(record))
         }
         _ => {

@@ -153,9 +153,6 @@ fn raises(catalog: &mut Catalog, sight: &Sight, writes: &[WriteId]) -> Option<Br
     let mut routed = sight.contents;
     routed[ROUTE] = after;
     let (seen, routed) = (Facets::new(catalog, sight.contents), Facets::new(catalog, routed));
-    let text = &catalog.writes[route as usize].text;
-    laws::raise(&seen, &routed).map(|broken| Broken {
-        detail: format!("{}, by {text}, seen: {:?}", broken.detail, seen.all()),
-        ..broken
-    })
+    let listed = sight.endpoints.map(|counts| &catalog.endpoints[usize::from(counts)]);
+    laws::raise(&seen, &routed).or_else(|| laws::endpoints_first(&seen, &routed, listed))
 }

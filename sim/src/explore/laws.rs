@@ -1,5 +1,7 @@
 //! The invariants S1–S7, S10 and S19, over the truth: they know the laws and not the algorithm.
 
+use sluice_engine::view::EndpointCounts;
+
 use super::catalog::{
     CANARY_SERVICE, Catalog, Content, Facts, REPLICA_SETS, ROLLOUT, ROUTE, SLOTS, STABLE_SERVICE,
 };
@@ -40,10 +42,6 @@ impl<'a> Facets<'a> {
 
     pub(super) fn of(&self, slot: usize) -> &'a Facts {
         self.catalog.facts(self.contents[slot])
-    }
-
-    pub(super) fn all(&self) -> Vec<&'a Facts> {
-        (0..SLOTS).map(|slot| self.of(slot)).collect()
     }
 
     /// Returns the weight that reaches a revision.
@@ -209,6 +207,41 @@ pub(super) fn raise(seen: &Facets<'_>, routed: &Facets<'_>) -> Option<Broken> {
             need(n, to)
         );
         return broken("S3", detail);
+    }
+    None
+}
+
+/// Checks, on what a leader sees, that weight rises only on destinations whose last switch proxies know, and that list the
+/// Pods for it ("endpoints before weight"). Of an abort nothing but speed is asked.
+pub(super) fn endpoints_first(
+    seen: &Facets<'_>,
+    routed: &Facets<'_>,
+    listed: [&EndpointCounts; 2],
+) -> Option<Broken> {
+    let n = seen.of(ROLLOUT).desired;
+    if seen.of(ROLLOUT).asked_abort {
+        return None;
+    }
+    let stable = (STABLE_SERVICE, seen.of(ROUTE).weights.1, routed.of(ROUTE).weights.1);
+    let canary = (CANARY_SERVICE, seen.of(ROUTE).weights.0, routed.of(ROUTE).weights.0);
+    for ((slot, from, to), listed) in [stable, canary].into_iter().zip(listed) {
+        let service = seen.of(slot);
+        if to <= from || service.hash.is_empty() {
+            continue;
+        }
+        // What loses the weight has no Pods at all: anything is better.
+        let lost = if slot == STABLE_SERVICE { CANARY_SERVICE } else { STABLE_SERVICE };
+        if seen.set(&seen.of(lost).hash).is_none_or(|set| set.proved == 0) {
+            continue;
+        }
+        let (ready, need) = (listed.of(&service.hash), need(n, to));
+        if service.fresh || ready < need {
+            let detail = format!(
+                "weight of {} rises from {from} to {to}: {ready} of {need} endpoints are listed, switched just now: {}",
+                service.hash, service.fresh
+            );
+            return broken("endpoints before weight", detail);
+        }
     }
     None
 }
