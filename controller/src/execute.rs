@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::Value;
-use sluice_crds::object::{Change, Meta, ObjectRef, ResourceVersion, Write};
+use sluice_crds::object::{Change, Kind, Meta, ObjectRef, ResourceVersion, Write};
 use sluice_engine::plan::{Lower, Plan};
 
 use crate::client::{self, Form, Reply};
@@ -106,7 +106,10 @@ impl Executor {
         is_touch: bool,
         expectations: &Expectations,
     ) -> Outcome {
-        let outcome = self.send(write).await;
+        let outcome = match self.obstacle(write).await {
+            Some(obstacle) => obstacle,
+            None => self.send(write).await,
+        };
         self.telemetry.wrote(write, &outcome);
         match &outcome {
             Outcome::Applied(Some(version)) | Outcome::AlreadyExistsOurs(version) => {
@@ -147,6 +150,33 @@ impl Executor {
         }
     }
 
+    /// Returns why an adoption must not be sent. A cache may still hold an owner that was deleted and left its dependents
+    /// behind; what a dead owner is given is collected as garbage. Kubernetes' own controllers read the owner again for the
+    /// same reason (`spec-rollouts` 2.4).
+    async fn obstacle(&self, write: &Write) -> Option<Outcome> {
+        let (name, uid) = adopter(&write.change)?;
+        let namespace = write.object.namespace.clone().unwrap_or_default();
+        let owner = ObjectRef::namespaced(Kind::ROLLOUT, namespace, name);
+        let read = client::get(&self.client, &owner.path(), Form::Metadata, self.limit).await;
+        let reply = match read {
+            Ok(reply) => reply,
+            Err(_) => return Some(Outcome::Unavailable(None)),
+        };
+        match reply.status {
+            200..300 => {}
+            404 => return Some(Outcome::Conflict(format!("{owner} is gone and can own nothing"))),
+            _ => return Some(Outcome::Unavailable(reply.retry_after)),
+        }
+        match serde_json::from_slice::<Status>(&reply.body) {
+            Ok(Status { metadata, .. })
+                if *metadata.uid == *uid && metadata.deletion_timestamp.is_none() =>
+            {
+                None
+            }
+            Ok(_) | Err(_) => Some(Outcome::Conflict(format!("{owner} is another one by now"))),
+        }
+    }
+
     /// A create met its own name: it is done if the object has the owner that we would have given it.
     async fn whose(&self, write: &Write, left: Duration) -> Outcome {
         #[derive(Deserialize)]
@@ -175,6 +205,14 @@ impl Executor {
             Some(_) => Outcome::Refused(format!("{} exists and is not ours", write.object)),
         }
     }
+}
+
+/// Returns name and uid of the Rollout that takes an ownerless object as its own; of no other write.
+fn adopter(change: &Change) -> Option<(&str, &str)> {
+    let Change::JsonPatch { operations } = change else { return None };
+    let owns = operations.iter().find(|o| o["path"] == "/metadata/ownerReferences")?;
+    let owner = &owns["value"][0];
+    Some((owner["name"].as_str()?, owner["uid"].as_str()?))
 }
 
 /// Returns what a change does in one word. The content is never logged: it may be a Secret's.

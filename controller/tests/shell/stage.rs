@@ -123,6 +123,13 @@ impl Stage {
         self.call(&call.by("user"), 200);
     }
 
+    /// Deletes an object as a user would.
+    pub(crate) fn delete(&self, object: &ObjectRef, propagation: &str) {
+        let options = json!({ "propagationPolicy": propagation });
+        let call = Call::new("DELETE", &object.path()).with_body("application/json", &options);
+        self.call(&call.by("user"), 200);
+    }
+
     fn call(&self, call: &Call, wanted: u16) {
         let reply = self.service.with_world(|world| world.handle(call));
         assert_eq!(reply.code(), wanted, "{} {}: {reply:?}", call.method, call.path);

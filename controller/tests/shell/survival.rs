@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use sluice_controller::RunError;
 use sluice_crds::object::{Kind, ObjectRef};
-use sluice_sim::faults::{Fault, Matches};
+use sluice_sim::faults::{Fault, Matches, WatchFault};
 
 use super::stage::{Stage, W5, canary_weight, image, rollout, virtual_service};
 
@@ -155,5 +155,30 @@ async fn a_write_that_lands_late_moves_no_traffic() {
     let codes = stage.recorded("sluice-writes");
     let refused = |code: u16| matches!(code, 409 | 422);
     assert!(codes.iter().any(|request| refused(request.code)), "the late write is refused");
+    controller.terminate().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_is_gone_adopts_nothing_even_while_the_cache_still_holds_it() {
+    let stage = Stage::new();
+    stage.create(W5);
+    let controller = stage.controller("one");
+    stage.phase(60, "Healthy").await;
+    let pods = |stage: &Stage| {
+        stage.service.with_world(|world| world.api.objects(&Kind::POD, Some("shop")).len())
+    };
+    assert_eq!(pods(&stage), 5);
+    let hold = Matches::plural("rollouts").actor("sluice-reads");
+    let hold = stage.service.with_faults(|faults| faults.on_watch(hold, WatchFault::Hold));
+    stage.delete(&rollout(), "Orphan");
+    stage.pass(Duration::from_secs(30)).await;
+    let asked = format!("get {}", rollout().path().replace("/namespaces/shop", ""));
+    let asked = stage.requests_of("sluice-writes").iter().any(|line| line.starts_with(&asked));
+    assert!(asked, "the test saw no adoption: {:#?}", stage.requests_of("sluice-writes"));
+    assert_eq!(pods(&stage), 5);
+    stage.service.with_faults(|faults| faults.withdraw(hold));
+    stage.create(W5.rsplit("---\n").next().unwrap());
+    stage.phase(60, "Healthy").await;
+    assert_eq!(pods(&stage), 5);
     controller.terminate().await.unwrap();
 }
