@@ -271,6 +271,15 @@ pub enum AppCommand {
         #[arg(short, long)]
         output: Option<Output>,
     },
+    /// Shows what a sync would change, rendered here, under your own rights. Exits with 1 if there is a difference. A
+    /// kustomization needs `kustomize` on the path, or its path in SLUICE_KUSTOMIZE.
+    Diff {
+        /// Name.
+        name: String,
+        /// Instead of the target revision.
+        #[arg(long)]
+        revision: Option<String>,
+    },
     /// Asks for a sync.
     Sync {
         /// Name.

@@ -9,6 +9,7 @@ mod commands;
 mod connection;
 mod failure;
 mod phase;
+mod reader;
 mod style;
 mod tree;
 

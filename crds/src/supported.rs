@@ -12,6 +12,7 @@ use crate::validate::{FieldPath, Problem};
 
 mod analysis;
 mod application;
+mod beyond;
 mod document;
 mod keys;
 mod others;

@@ -14,6 +14,7 @@ use crate::connection::{Connection, nearest};
 use crate::failure::Failure;
 use crate::style::Style;
 
+mod diff;
 pub(in crate::commands) mod show;
 
 /// Runs an `app` command.
@@ -44,6 +45,9 @@ pub(crate) async fn run(
                 ),
                 None => anstream::print!("{}", show::list(&apps)),
             }
+        }
+        AppCommand::Diff { name, revision } => {
+            return diff::run(connection, &name, revision).await;
         }
         AppCommand::Sync { name, revision, prune, dry_run } => {
             let app = get(connection, &name).await?;

@@ -8,8 +8,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use http::Request;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sluice_crds::analysis::AnalysisRunRecord;
 use sluice_crds::labels;
@@ -29,6 +27,7 @@ use crate::arguments::WhyArguments;
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::phase;
+use crate::reader::{Reader, decode, lookup};
 use crate::style::{Style, Tone};
 use crate::tree::span;
 
@@ -47,7 +46,8 @@ pub(crate) async fn run(
         }
     };
     let rollout = connection.get_rollout(name).await?;
-    let view = Reader { connection }.view(&rollout).await?;
+    let observer = Observer { reader: Reader { connection }, namespace: &connection.namespace };
+    let view = observer.view(&rollout).await?;
     let decision = RolloutReconciler::decide(&view);
     anstream::print!("{}", answer(&rollout, &decision.report, style, view.now));
     Ok(ExitCode::SUCCESS)
@@ -97,11 +97,12 @@ fn answer(rollout: &Rollout, report: &Report, style: Style, now: DateTime<Utc>) 
 }
 
 /// Reads what a decision looks at, with the caller's rights.
-struct Reader<'a> {
-    connection: &'a Connection,
+struct Observer<'a> {
+    reader: Reader<'a>,
+    namespace: &'a str,
 }
 
-impl Reader<'_> {
+impl Observer<'_> {
     async fn view(&self, rollout: &Rollout) -> Result<RolloutView, Failure> {
         let record: RolloutRecord = decode(&to_value(rollout)?)?;
         let reads = RolloutReconciler::reads(&record);
@@ -128,7 +129,7 @@ impl Reader<'_> {
 
     /// Reads one object into its place in the view.
     async fn read(&self, view: &mut RolloutView, object: &ObjectRef) -> Result<(), Failure> {
-        let found = self.get(object).await?;
+        let found = self.reader.get(object).await?;
         match object.kind.kind.as_ref() {
             "Service" => {
                 let record = lookup(found)?;
@@ -157,39 +158,16 @@ impl Reader<'_> {
         Ok(())
     }
 
-    async fn request(&self, path: &str) -> Result<Value, kube::Error> {
-        let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
-        self.connection.client.request(request).await
-    }
-
-    async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, Failure> {
-        match self.request(&object.path()).await {
-            Ok(value) => Ok(Some(value)),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(Failure::of(object, "get", &error)),
-        }
-    }
-
-    async fn list(&self, kind: Kind, selector: &str) -> Result<Vec<Value>, Failure> {
-        let namespace = &self.connection.namespace;
-        let path = kind.collection_path(Some(namespace));
-        let object = ObjectRef::namespaced(kind, namespace.clone(), "*");
-        let list = self
-            .request(&format!("{path}?labelSelector={selector}"))
-            .await
-            .map_err(|e| Failure::of(&object, "list", &e))?;
-        Ok(list["items"].as_array().cloned().unwrap_or_default())
-    }
-
     async fn replica_sets(&self) -> Result<Vec<Arc<ReplicaSetRecord>>, Failure> {
-        let found = self.list(Kind::REPLICA_SET, labels::POD_TEMPLATE_HASH).await?;
+        let found =
+            self.reader.list(Kind::REPLICA_SET, self.namespace, labels::POD_TEMPLATE_HASH).await?;
         let mut sets: Vec<ReplicaSetRecord> = found.iter().map(decode).collect::<Result<_, _>>()?;
         sets.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
         Ok(sets.into_iter().map(Arc::new).collect())
     }
 
     async fn analysis_runs(&self) -> Result<Vec<AnalysisRunView>, Failure> {
-        let found = self.list(Kind::ANALYSIS_RUN, "").await?;
+        let found = self.reader.list(Kind::ANALYSIS_RUN, self.namespace, "").await?;
         let mut runs: Vec<AnalysisRunRecord> =
             found.iter().map(decode).collect::<Result<_, _>>()?;
         runs.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
@@ -206,8 +184,8 @@ impl Reader<'_> {
     /// Ready endpoints of a Service by revision: EndpointSlices name Pods, Pods carry the hash.
     async fn endpoints(&self, service: &str) -> Result<EndpointCounts, Failure> {
         let selector = format!("kubernetes.io%2Fservice-name%3D{service}");
-        let slices = self.list(Kind::ENDPOINT_SLICE, &selector).await?;
-        let pods = self.list(Kind::POD, labels::POD_TEMPLATE_HASH).await?;
+        let slices = self.reader.list(Kind::ENDPOINT_SLICE, self.namespace, &selector).await?;
+        let pods = self.reader.list(Kind::POD, self.namespace, labels::POD_TEMPLATE_HASH).await?;
         let mut hashes = BTreeMap::new();
         for pod in &pods {
             let meta: Meta = decode(&pod["metadata"])?;
@@ -241,18 +219,6 @@ fn nobody() -> EpochView {
         disowned: BTreeSet::new(),
         rules: FenceRules { epoch: false, refuse_newer: false, ..FenceRules::ALL },
     }
-}
-
-fn lookup<T: DeserializeOwned>(found: Option<Value>) -> Result<Lookup<Arc<T>>, Failure> {
-    Ok(match found {
-        Some(value) => Lookup::Present(Arc::new(decode(&value)?)),
-        None => Lookup::Absent,
-    })
-}
-
-fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, Failure> {
-    let name = value["metadata"]["name"].as_str().unwrap_or_default();
-    T::deserialize(value).map_err(|e| Failure::new(format!("{name}: {e}")))
 }
 
 fn to_value(rollout: &Rollout) -> Result<Value, Failure> {

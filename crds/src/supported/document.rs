@@ -1,5 +1,6 @@
 use std::fmt::Write;
 
+use super::beyond::BEHAVIOURS;
 use super::keys::KEYS;
 use super::{SYNC_OPTIONS, State, feature};
 use crate::crd::{DEFINITIONS, fields};
@@ -21,6 +22,11 @@ Fields below one that is kept as written (a Pod template, a plugin's configurati
 /// Returns the text of `docs/compatibility.md`.
 pub fn document() -> String {
     let mut text = HEAD.to_string();
+    text.push_str("\n## Behaviour\n\n| behaviour | state | note |\n|---|---|---|\n");
+    for row in BEHAVIOURS {
+        writeln!(text, "| {} | {} | {} |", row.name, row.state.as_str(), row.note)
+            .expect("writing to a text cannot fail");
+    }
     for definition in &DEFINITIONS {
         let kind = definition.kind.kind.as_ref();
         if kind == "ClusterAnalysisTemplate" {

@@ -1,0 +1,119 @@
+//! What this version does apart from fields: behaviours of Argo's products and of ours, each with its state.
+
+use super::State;
+
+/// A behaviour.
+pub(super) struct Behaviour {
+    /// What people call it.
+    pub(super) name: &'static str,
+    /// What happens to it; `Accepted` means that it is not there yet, and nothing pretends that it is.
+    pub(super) state: State,
+    /// What there is to know; empty if nothing.
+    pub(super) note: &'static str,
+}
+
+const fn row(name: &'static str, state: State, note: &'static str) -> Behaviour {
+    Behaviour { name, state, note }
+}
+
+/// All rows.
+pub(super) const BEHAVIOURS: &[Behaviour] = &[
+    row(
+        "adopting ReplicaSets and hashes of Argo Rollouts",
+        State::Works,
+        "also the older form of the hash, and by equal templates",
+    ),
+    row("canary through Istio, host level and subset level, HTTP routes", State::Works, ""),
+    row("basic canary without a router", State::Works, ""),
+    row(
+        "TLS and TCP routes of Istio",
+        State::Refused,
+        "a Rollout that names them, or whose VirtualService sends them to its Services, says so",
+    ),
+    row(
+        "confirmation of routes by observing proxies",
+        State::Accepted,
+        "a configured delay decides; `ActualWeight` is what was written",
+    ),
+    row(
+        "lower weight when part of a canary's Pods are lost",
+        State::Accepted,
+        "all of them lost: the weight is taken away",
+    ),
+    row(
+        "template hash that collides with a foreign ReplicaSet",
+        State::Accepted,
+        "the create is refused and reported; no second hash is tried",
+    ),
+    row(
+        "two writers that undo each other (`FieldContended`)",
+        State::Works,
+        "for what sync applies; not yet for routes and Services of a Rollout",
+    ),
+    row(
+        "AnalysisRun with Prometheus and web metrics",
+        State::Works,
+        "other providers are refused: a measurement is an error, never a success",
+    ),
+    row(
+        "metrics server out of reach",
+        State::Works,
+        "differs from Argo: holds the weight for 10 minutes before errors count",
+    ),
+    row(
+        "Application from one Git source: directory or kustomize",
+        State::Works,
+        "HTTP and HTTPS; no submodules, no LFS",
+    ),
+    row(
+        "Helm, OCI, Jsonnet, plugins, several sources, other clusters",
+        State::Refused,
+        "condition `InvalidSpecError`",
+    ),
+    row("resource hooks", State::Accepted, "condition; the object is not applied"),
+    row("sync waves, prune with its guards, self-heal, retry, history", State::Works, ""),
+    row(
+        "mass prune",
+        State::Works,
+        "differs from Argo: waits for `sluice.dev/prune-approved: <commit>`",
+    ),
+    row(
+        "quarantine of what failed, and the last healthy content in its place",
+        State::Works,
+        "differs from Argo; see `docs/ARCHITECTURE.md`",
+    ),
+    row(
+        "Git history that was rewritten",
+        State::Accepted,
+        "the new commit is synced like any other; no policy, no event",
+    ),
+    row("Git webhooks", State::Accepted, "Git is polled"),
+    row(
+        "sync windows",
+        State::Accepted,
+        "automated sync waits while the project has any, and says so",
+    ),
+    row("orphaned resources, impersonation, project roles, single sign-on", State::Accepted, ""),
+    row("notifications", State::Accepted, "Events are written; nothing is sent"),
+    row(
+        "ApplicationSet, Experiment, blue-green, workloadRef",
+        State::Refused,
+        "left alone, with a condition where the kind has one",
+    ),
+    row("dashboard and HTTP API", State::Accepted, "`/metrics`, `/healthz` and `/readyz` only"),
+    row(
+        "`kubectl argo rollouts` verbs",
+        State::Works,
+        "get, list, promote, abort, retry, pause, restart, set image, undo, status, lint, version; not create, terminate, dashboard, notifications, nor Experiments",
+    ),
+    row(
+        "`argocd app` verbs",
+        State::Works,
+        "get, list, diff, sync, history, rollback; not create, set, delete, wait, terminate-op",
+    ),
+    row(
+        "more than one active controller (sharding)",
+        State::Accepted,
+        "one leads, others stand by warm",
+    ),
+];
