@@ -23,8 +23,9 @@ pub(crate) struct Passed {
 pub(crate) fn demo(passed: &Passed) -> Result<()> {
     if passed.arguments.iter().any(|a| a == "--sim") {
         let arguments: Vec<_> = passed.arguments.iter().filter(|a| *a != "--sim").collect();
-        let build = ["build", "-p", "sluice-cli", "-p", "sluice-controller"];
-        run(cargo().args(build).args(["--bin", "kubectl-sluice", "--example", "demo_sim"]))?;
+        // The same selection as for everything else: another one would build the dependencies once more.
+        binaries()?;
+        run(cargo().args(["build", "-p", "sluice-controller", "--example", "demo_sim"]))?;
         return run(Command::new(target().join("examples/demo_sim")).args(arguments));
     }
     binaries()?;

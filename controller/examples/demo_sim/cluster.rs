@@ -187,7 +187,12 @@ impl Cluster {
             }
             let (kind, name) = object;
             if Instant::now() > deadline {
-                bail!("waited {limit:?} in vain: {what}; {kind} {name}: {:#}", seen["status"]);
+                let application = self.see(("Application", "shop"));
+                bail!(
+                    "waited {limit:?} in vain: {what}; {kind} {name}: {:#}; Application shop: {:#}",
+                    seen["status"],
+                    application["status"]
+                );
             }
             if self.controller.as_ref().is_some_and(|running| running.task.is_finished()) {
                 bail!("the controller ended while waiting: {what}");
