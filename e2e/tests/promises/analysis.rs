@@ -1,0 +1,119 @@
+//! What a metrics server says, and what it does to a canary.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use futures::future::try_join_all;
+use serde_json::Value;
+use sluice_e2e::{
+    bed::{Bed, process::until},
+    demo::timeline::median_and_max,
+};
+
+use crate::{
+    canary::first_write_is_route,
+    oracle::Oracle,
+    stage::{LONG, Router, Stage, Web, canary_weight},
+};
+
+const JUDGED: &str = "[{setWeight: 20}, {analysis: {templates: [{templateName: judge}]}}]";
+
+pub(crate) async fn a_failing_analysis_is_answered_by_weight_zero_first(
+    bed: Arc<Bed>,
+) -> Result<()> {
+    let stage = Stage::new(bed, "failing").await?;
+    let oracle = Oracle::start(Some(0.0)).await?;
+    stage.scene.given(&oracle.template()).await?;
+    stage.given_web(&Web::new(Router::Hosts, JUDGED), "demo:v1").await?;
+
+    oracle.say(Some(1.0));
+    stage.when_image_is("web", "demo:v2").await?;
+    stage.then_phase("web", "Degraded").await?;
+
+    let answer = *oracle.answers().first().context("nobody asked")?;
+    first_write_is_route(&stage, answer)?;
+    let rollout = stage.see("Rollout", "web").await?;
+    let message = rollout["status"]["message"].as_str().unwrap_or_default();
+    ensure!(message.contains("errors"), "the message names no metric: {message}");
+    let weights = stage.weights("web", stage.since).await?;
+    ensure!(weights == [20, 0], "the weights were {weights:?}");
+    stage.then_laws_held().await
+}
+
+pub(crate) async fn an_inconclusive_analysis_holds_the_weight(bed: Arc<Bed>) -> Result<()> {
+    let stage = Stage::new(bed, "unsure").await?;
+    let oracle = Oracle::start(Some(0.3)).await?;
+    stage.scene.given(&oracle.template()).await?;
+    stage.given_web(&Web::new(Router::Hosts, JUDGED), "demo:v1").await?;
+
+    stage.when_image_is("web", "demo:v2").await?;
+    stage.then_phase("web", "Paused").await?;
+    stage.then_weight("web", 20).await?;
+    oracle.say(Some(0.0));
+    stage.when_user_says(&["promote", "web"]).await?;
+    stage.then_healthy("web", "demo:v2").await?;
+
+    let weights = stage.weights("web", stage.since).await?;
+    ensure!(weights == [20, 100, 0], "the weights were {weights:?}");
+    stage.then_laws_held().await
+}
+
+pub(crate) async fn an_unreachable_metrics_server_holds_the_weight(bed: Arc<Bed>) -> Result<()> {
+    let stage = Stage::new(bed, "deaf").await?;
+    let oracle = Oracle::start(None).await?;
+    stage.scene.given(&oracle.template()).await?;
+    stage.given_web(&Web::new(Router::Hosts, JUDGED), "demo:v1").await?;
+
+    stage.when_image_is("web", "demo:v2").await?;
+    until("six questions", LONG, || async { Ok((oracle.answers().len() >= 6).then_some(())) })
+        .await?;
+    let route = stage.see("VirtualService", "web").await?;
+    ensure!(canary_weight(&route) == 20, "the weight is {}", canary_weight(&route));
+    let said = |r: &Value| r["status"].to_string().contains("out of reach");
+    stage.then("the Rollout says why it waits", "Rollout", "web", said).await?;
+    oracle.say(Some(0.0));
+    stage.then_healthy("web", "demo:v2").await?;
+
+    let weights = stage.weights("web", stage.since).await?;
+    ensure!(weights == [20, 100, 0], "the weights were {weights:?}");
+    stage.then_laws_held().await
+}
+
+/// Rollouts side by side, and aborts of each.
+const LANES: usize = 4;
+const ROUNDS: usize = 5;
+
+pub(crate) async fn twenty_failing_answers_are_followed_by_weight_zero(
+    bed: Arc<Bed>,
+) -> Result<()> {
+    let lanes = (0..LANES).map(|lane| aborts(Arc::clone(&bed), lane));
+    let took: Vec<Duration> = try_join_all(lanes).await?.into_iter().flatten().collect();
+    ensure!(took.len() == LANES * ROUNDS, "{} aborts", took.len());
+    eprintln!("failing answer to accepted weight 0: {}", median_and_max(&took));
+    let worst = took.iter().max().copied().unwrap_or_default();
+    ensure!(worst < Duration::from_secs(10), "the slowest abort took {worst:?}");
+    Ok(())
+}
+
+async fn aborts(bed: Arc<Bed>, lane: usize) -> Result<Vec<Duration>> {
+    let stage = Stage::new(bed, &format!("latency-{lane}")).await?;
+    let oracle = Oracle::start(Some(1.0)).await?;
+    stage.scene.given(&oracle.template()).await?;
+    stage.given_web(&Web::new(Router::Hosts, JUDGED), "demo:v1").await?;
+    let mut took = Vec::new();
+    for round in 0..ROUNDS {
+        let known = oracle.answers().len();
+        // Each round has a version of its own: an aborted one is not tried again by itself.
+        stage.when_image_is("web", &format!("demo:v{}", round + 2)).await?;
+        stage.then_phase("web", "Degraded").await?;
+        stage.then_weight("web", 0).await?;
+        let answers = oracle.answers();
+        let answer = *answers.get(known).context("nobody asked")?;
+        let zero = first_write_is_route(&stage, answer)?;
+        took.push((zero - answer).to_std()?);
+    }
+    let weights = stage.weights("web", stage.since).await?;
+    ensure!(weights == [20, 0].repeat(ROUNDS), "the weights were {weights:?}");
+    stage.then_laws_held().await?;
+    Ok(took)
+}
