@@ -28,8 +28,8 @@ use super::shop;
 const FLAGS: [&str; 9] = [
     "sluice-controller",
     "--namespace=sluice-system",
-    "--leader-election-lease-duration=3s",
-    "--leader-election-renew-deadline=2s",
+    "--leader-election-lease-duration=6s",
+    "--leader-election-renew-deadline=5s",
     "--leader-election-retry-period=500ms",
     "--route-confirmation-delay=1s",
     "--logformat=text",
