@@ -65,7 +65,7 @@ impl Oracle {
         guard(&self.shared).answers.clone()
     }
 
-    /// An AnalysisTemplate `judge` that asks here every second.
+    /// An AnalysisTemplate `judge` that asks here every second, from when the status says that it runs.
     pub(crate) fn template(&self) -> String {
         format!(
             "
@@ -75,6 +75,7 @@ metadata: {{name: judge}}
 spec:
   metrics:
     - name: errors
+      initialDelay: 1s
       interval: 1s
       count: 3
       failureLimit: 0
