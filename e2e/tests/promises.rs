@@ -16,8 +16,6 @@ mod gitops;
 mod laws;
 #[path = "promises/oracle.rs"]
 mod oracle;
-#[path = "promises/quiet.rs"]
-mod quiet;
 #[path = "promises/stage.rs"]
 mod stage;
 
@@ -25,11 +23,9 @@ use analysis::*;
 use canary::*;
 use faults::*;
 use gitops::*;
-use quiet::*;
 
 fn main() -> ExitCode {
     harness::main(&sluice_e2e::tests![
-        fifty_idle_rollouts_cost_no_requests,
         a_canary_split_by_host_serves_its_share_and_fails_no_request,
         a_canary_split_by_subset_serves_its_share_and_fails_no_request,
         an_abort_takes_the_weight_back_before_anything_else,
