@@ -65,7 +65,7 @@ pub(crate) async fn an_unreachable_metrics_server_holds_the_weight(bed: Arc<Bed>
     stage.given_web(&Web::new(Router::Hosts, JUDGED), "demo:v1").await?;
 
     stage.when_image_is("web", "demo:v2").await?;
-    until("six questions", LONG, || async { Ok((oracle.answers().len() >= 6).then_some(())) })
+    until("three questions", LONG, || async { Ok((oracle.answers().len() >= 3).then_some(())) })
         .await?;
     let route = stage.see("VirtualService", "web").await?;
     ensure!(canary_weight(&route) == 20, "the weight is {}", canary_weight(&route));
