@@ -177,6 +177,10 @@ fn sort<'a>(
                 results::put(state, &item.key, version(item), "SyncFailed", message.clone());
                 work.failed.push((item.key.clone(), item.wave(), message));
             }
+            // What was created is declared in the same operation: else it would differ once the operation is over.
+            None if item.live.as_ref().is_some_and(|live| live.is_undeclared) => {
+                work.open.push(item);
+            }
             // What was written and differs again is somebody else's doing, such as a webhook's: once is enough (F23).
             None if results::said(state, &item.key).is_some() => {}
             None => work.open.push(item),
