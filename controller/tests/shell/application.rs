@@ -54,6 +54,16 @@ fn pushed(stage: &Stage, version: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_sync_is_one_operation_and_no_drift() {
+    let (stage, controller) = synced().await;
+    stage.pass(std::time::Duration::from_secs(30)).await;
+    let status = stage.get(&application())["status"].clone();
+    assert_eq!(status["sync"]["status"], "Synced", "{status:#}");
+    assert_eq!(status.pointer("/sluice/selfHeal"), None, "{status:#}");
+    controller.terminate().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_push_becomes_a_canary_and_the_promoted_version() {
     let (stage, controller) = synced().await;
     let commit = pushed(&stage, "2");
