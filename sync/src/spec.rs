@@ -1,6 +1,8 @@
 //! Whether an Application's spec can be acted on at all; what cannot be is said, not dropped.
 
+use chrono::Duration;
 use sluice_crds::app_project::{AppProjectRecord, AppProjectSpec};
+use sluice_engine::plan::{Wake, WakeReason};
 use sluice_engine::view::Lookup;
 
 use crate::conditions;
@@ -59,6 +61,9 @@ pub(crate) fn check<'a>(draft: &mut Draft<'a>) -> Option<&'a AppProjectRecord> {
         Lookup::Absent if spec.project_name() == project::DEFAULT => {
             draft.report.waits("creating AppProject default, which permits everything", None);
             draft.plan.then(vec![project::create_default(&view.config.control_namespace)]);
+            // Several Applications may create it at once, and only one of them sees its own write: look again soon.
+            let again = Wake { at: view.now + Duration::seconds(1), reason: WakeReason::Retry };
+            draft.wake = Wake::earliest(draft.wake.take(), Some(again));
             return None;
         }
         Lookup::Absent | Lookup::NoKind => {
