@@ -13,5 +13,6 @@ pub mod doctor;
 pub mod given;
 pub mod harness;
 pub mod inside;
+pub mod laws;
 pub mod load;
 pub mod recorder;
