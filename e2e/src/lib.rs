@@ -15,4 +15,6 @@ pub mod harness;
 pub mod inside;
 pub mod laws;
 pub mod load;
+pub mod oracle;
 pub mod recorder;
+pub mod stage;

@@ -12,8 +12,6 @@ mod canary;
 mod faults;
 #[path = "promises/gitops.rs"]
 mod gitops;
-#[path = "promises/laws.rs"]
-mod laws;
 #[path = "promises/oracle.rs"]
 mod oracle;
 #[path = "promises/stage.rs"]
