@@ -90,6 +90,21 @@ impl ApplicationSpec {
     pub fn effective_sources(&self) -> &[ApplicationSource] {
         if self.sources.is_empty() { self.source.as_slice() } else { &self.sources }
     }
+
+    /// Returns whether new commits are synced without being asked for.
+    pub fn is_automated(&self) -> bool {
+        let automated = self.sync_policy.as_ref().and_then(|policy| policy.automated.as_ref());
+        automated.is_some_and(|automated| automated.enabled != Some(false))
+    }
+
+    /// Returns whether live changes are undone. `SelfHeal=true` among the sync options counts as the field, where Argo ignores it.
+    pub fn self_heals(&self) -> bool {
+        self.is_automated()
+            && self.sync_policy.as_ref().is_some_and(|policy| {
+                policy.automated.as_ref().is_some_and(|a| a.self_heal == Some(true))
+                    || policy.option("SelfHeal") == Some("true")
+            })
+    }
 }
 
 /// A cluster, by server or by name, and a namespace.

@@ -72,36 +72,49 @@ pub mod reason {
     pub const EXPERIMENT_COMPLETED: &str = "ExperimentCompleted";
 }
 
-/// Types of the conditions of an Application. Those that end in `Error` stop automated syncs.
+/// Types of the conditions of an Application. Those that end in `Error` and `Warning` are Argo CD's words; its `Error`s stop
+/// automated syncs.
 pub mod application {
     /// Its resources could not be deleted.
     pub const DELETION_ERROR: &str = "DeletionError";
-    /// The spec is wrong.
+    /// The spec is wrong, so nothing is synced.
     pub const INVALID_SPEC_ERROR: &str = "InvalidSpecError";
-    /// The comparison failed.
+    /// The source could not be fetched or rendered, or the cluster not be read.
     pub const COMPARISON_ERROR: &str = "ComparisonError";
-    /// The automated sync failed.
+    /// The last sync failed, or none is allowed.
     pub const SYNC_ERROR: &str = "SyncError";
-    /// Something else failed.
-    pub const UNKNOWN_ERROR: &str = "UnknownError";
     /// A resource belongs to two applications.
     pub const SHARED_RESOURCE_WARNING: &str = "SharedResourceWarning";
     /// A resource occurs twice in the source.
     pub const REPEATED_RESOURCE_WARNING: &str = "RepeatedResourceWarning";
-    /// A resource is excluded by configuration.
-    pub const EXCLUDED_RESOURCE_WARNING: &str = "ExcludedResourceWarning";
-    /// Objects of the namespace belong to no application.
-    pub const ORPHANED_RESOURCE_WARNING: &str = "OrphanedResourceWarning";
-    /// The spec asks for what makes no sense or is not acted on (Sluice).
+    /// A field is wrong, and what it says is left out of account (Sluice).
     pub const INVALID_SPEC_WARNING: &str = "InvalidSpecWarning";
+    /// Something in the spec, the project or the source is accepted and not acted on (Sluice).
+    pub const NOT_ACTED_ON: &str = "NotActedOn";
     /// What Git wants failed and is not applied again (Sluice).
     pub const REVISION_REJECTED: &str = "RevisionRejected";
     /// A prune of many resources waits for a word (Sluice).
-    pub const PRUNE_HELD_WARNING: &str = "PruneHeldWarning";
-    /// Another controller acts on the same objects, so this one does not (Sluice).
-    pub const FOREIGN_CONTROLLER_ERROR: &str = "ForeignControllerError";
-    /// Health was lost, or not reached in time (Sluice).
-    pub const HEALTH_FAILED_WARNING: &str = "HealthFailedWarning";
+    pub const PRUNE_WAITS_FOR_APPROVAL: &str = "PruneWaitsForApproval";
+    /// Somebody undoes what self-heal does (Sluice).
+    pub const FIELD_CONTENDED: &str = "FieldContended";
+    /// Another GitOps controller acts on the application, so this one does not (Sluice).
+    pub const FOREIGN_CONTROLLER: &str = "ForeignController";
+
+    /// All of them: what this product evaluates. Conditions of other types are other writers'.
+    pub const ALL: &[&str] = &[
+        DELETION_ERROR,
+        INVALID_SPEC_ERROR,
+        COMPARISON_ERROR,
+        SYNC_ERROR,
+        SHARED_RESOURCE_WARNING,
+        REPEATED_RESOURCE_WARNING,
+        INVALID_SPEC_WARNING,
+        NOT_ACTED_ON,
+        REVISION_REJECTED,
+        PRUNE_WAITS_FOR_APPROVAL,
+        FIELD_CONTENDED,
+        FOREIGN_CONTROLLER,
+    ];
 }
 
 /// Returns the condition of a type.

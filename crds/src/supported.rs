@@ -122,6 +122,7 @@ pub fn not_acted_on(kind: &str, object: &Value) -> Vec<(State, Problem)> {
         options(&path, &object["spec"]["syncPolicy"]["syncOptions"], &mut found);
         let path = FieldPath::root().field("operation.sync.syncOptions");
         options(&path, &object["operation"]["sync"]["syncOptions"], &mut found);
+        application::in_context(object, &mut found);
     }
     found
 }

@@ -118,7 +118,7 @@ fn pass(draft: &mut Draft<'_>) -> Option<()> {
     let steady = pinned(&mut record, &wanted);
     let Some(set) = source::manifests(draft, &steady) else {
         // A failure that is known is a comparison that failed; a rendering that is awaited changes nothing.
-        if draft.conditions.has(conditions::COMPARISON) {
+        if draft.conditions.has(conditions::COMPARISON_ERROR) {
             status::unknown(draft, false);
             operation_fails(draft);
         }
@@ -132,6 +132,9 @@ fn pass(draft: &mut Draft<'_>) -> Option<()> {
         moot(view, &set, &mut record);
     }
     draft.tasks.extend(effective.wants.iter().cloned().map(crate::view::Task::Render));
+    if let Some(at) = effective.retry_at {
+        draft.wake_at(at, WakeReason::Poll);
+    }
     let comparison = compare(view, &effective, &permission);
     if !is_complete(draft, &comparison) {
         remember(draft, &record, found);
@@ -141,11 +144,11 @@ fn pass(draft: &mut Draft<'_>) -> Option<()> {
     report_holds(draft, &effective, &record, &wanted, &steady);
     for (key, owner) in &comparison.shared {
         let text = format!("{key} is part of applications `{}` and `{owner}`", instance(view));
-        draft.conditions.add(conditions::SHARED_RESOURCE, text);
+        draft.conditions.add(conditions::SHARED_RESOURCE_WARNING, text);
     }
     if wanted.is_fresh {
         status::fill(draft, &wanted.key, &steady, &set, &effective, &comparison);
-    } else if draft.conditions.has(conditions::COMPARISON) {
+    } else if draft.conditions.has(conditions::COMPARISON_ERROR) {
         status::unknown(draft, false);
     }
     let is_recorded = remember(draft, &record, found);
@@ -178,7 +181,7 @@ fn read_record(draft: &mut Draft<'_>) -> Option<Record> {
                 let text =
                     format!("{problem}; nothing is written while what is quarantined is not known");
                 draft.report.problem(&text, "restore the ConfigMap, or delete it to begin anew");
-                draft.conditions.add(conditions::COMPARISON, text);
+                draft.conditions.add(conditions::COMPARISON_ERROR, text);
                 status::unknown(draft, false);
                 return None;
             }
@@ -310,7 +313,7 @@ fn record_action(draft: &mut Draft<'_>, record: &Record) {
             refusal.message, view.config.control_namespace
         );
         draft.report.problem(&text, "correct the controller's role");
-        draft.conditions.add(conditions::SYNC, text);
+        draft.conditions.add(conditions::SYNC_ERROR, text);
     }
     let live = view.record.present().map(|live| &**live);
     if let Some(write) = record.write(&view.application, &object, live, view.epoch.as_ref()) {
@@ -330,7 +333,7 @@ fn is_complete(draft: &mut Draft<'_>, comparison: &Comparison) -> bool {
     if let Some(why) = &view.discovery.failed {
         let text = format!("cannot discover the cluster's kinds: {why}");
         draft.report.problem(&text, "check aggregated APIs with `kubectl get apiservices`");
-        draft.conditions.add(conditions::COMPARISON, text);
+        draft.conditions.add(conditions::COMPARISON_ERROR, text);
         status::unknown(draft, false);
         return false;
     }
@@ -391,7 +394,10 @@ fn restore(draft: &mut Draft<'_>, comparison: &Comparison, effective: &Effective
     let mut stage = Vec::new();
     for item in comparison.items.iter().filter(|item| item.is_held && item.is_writable()) {
         let is_there = item.live.is_some();
-        if is_there && !is_quarantined_live(view, item, effective) && !spec::self_heals(view) {
+        if is_there
+            && !is_quarantined_live(view, item, effective)
+            && !view.application.spec.self_heals()
+        {
             continue;
         }
         match heal::gate(&view.application.status, &view.config, &item.key, view.now) {
@@ -444,7 +450,7 @@ fn operation_fails(draft: &mut Draft<'_>) {
     if let Some((_, state)) = operation::current(view)
         && state.finished_at.is_none()
     {
-        let message = draft.conditions.text(conditions::COMPARISON);
+        let message = draft.conditions.text(conditions::COMPARISON_ERROR);
         operation::fail(draft, state, &message);
     }
 }
@@ -465,7 +471,7 @@ impl Act<'_> {
         let current = operation::current(view);
         if !self.wanted.is_fresh {
             // Git could not be asked: nothing is synced to a commit that it may not want any more (G3).
-            if draft.conditions.has(conditions::COMPARISON) {
+            if draft.conditions.has(conditions::COMPARISON_ERROR) {
                 operation_fails(draft);
             }
             return;
@@ -482,7 +488,7 @@ impl Act<'_> {
             let text =
                 format!("{why}, and that waits: {}", crate::prune::approval(&self.steady.commit));
             draft.report.waits_for_person(&text, "approve, or repair the source");
-            draft.conditions.add(conditions::PRUNE_WAITS, text);
+            draft.conditions.add(conditions::PRUNE_WAITS_FOR_APPROVAL, text);
         }
         let pass = Pass {
             permission: &self.permission,
@@ -507,7 +513,7 @@ impl Act<'_> {
         operation: &sluice_crds::application::Operation,
         state: &sluice_crds::application::OperationState,
     ) -> bool {
-        if operation::is_automated(operation) || !spec::is_automated(draft.view) {
+        if operation::is_automated(operation) || !draft.view.application.spec.is_automated() {
             return false;
         }
         let Ok(Some(target)) = operation::target(draft, operation, state, &self.wanted.key) else {

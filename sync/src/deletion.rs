@@ -71,7 +71,7 @@ pub(crate) fn decide(draft: &mut Draft<'_>) {
             crate::prune::DELETION_APPROVED,
             confirm.join(", ")
         );
-        draft.conditions.add(conditions::DELETION, message.clone());
+        draft.conditions.add(conditions::DELETION_ERROR, message.clone());
         draft.report.waits_for_person(message, "approve, or take the finalizer off");
         return;
     }

@@ -19,7 +19,6 @@ pub mod conditions;
 mod decide;
 mod deletion;
 mod draft;
-pub mod duration;
 mod foreign;
 mod heal;
 pub mod health;

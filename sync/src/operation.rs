@@ -10,6 +10,7 @@ use sluice_crds::time::Time;
 use sluice_engine::plan::{Severity, WakeReason};
 
 use crate::comparison::{Comparison, Item, ItemState, compare};
+use crate::conditions;
 use crate::draft::Draft;
 use crate::hold::{Record, admit, short};
 use crate::manifest::ManifestSet;
@@ -166,9 +167,12 @@ pub(crate) fn run(
     let before = draft.conditions.clone();
     let Some(set) = source::manifests(draft, &target) else {
         let failed = draft.conditions != before;
-        draft.conditions = before;
+        let after = std::mem::replace(&mut draft.conditions, before);
         if failed {
-            let message = format!("commit {} cannot be rendered", short(&target.commit));
+            let message = match draft.conditions.has(conditions::COMPARISON_ERROR) {
+                false => after.text(conditions::COMPARISON_ERROR),
+                true => format!("commit {} cannot be rendered", short(&target.commit)),
+            };
             finish::fail(draft, state, OperationPhase::Error, &message);
         } else {
             draft.status.operation_state = Some(state);

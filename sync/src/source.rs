@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use chrono::Duration;
 use sluice_crds::application::{ApplicationRecord, ApplicationSource};
+use sluice_crds::duration;
 use sluice_crds::labels::REFRESH;
-use sluice_engine::plan::{Severity, WakeReason};
+use sluice_engine::plan::WakeReason;
 use sluice_engine::view::{Fact, Lookup};
 
 use crate::draft::Draft;
-use crate::duration;
 use crate::hold::{Record, short};
 use crate::key::ResourceKey;
 use crate::manifest::{self, ManifestSet};
@@ -124,15 +124,6 @@ pub(crate) fn wanted(draft: &mut Draft<'_>) -> Option<Wanted> {
     let last = view.application.status.sluice.as_ref().and_then(|s| s.desired.clone());
     match fact {
         Fact::Known(revision, _) => {
-            if revision.rewritten && last.as_deref() != Some(&revision.commit) {
-                let message = format!(
-                    "the history of `{}` was rewritten: {} does not contain {}",
-                    key.revision,
-                    short(&revision.commit),
-                    short(last.as_deref().unwrap_or_default())
-                );
-                draft.notice(Severity::Warning, "HistoryRewritten", message);
-            }
             Some(Wanted { key: RenderKey::new(&revision.commit, source), is_fresh: true })
         }
         Fact::Pending => {
@@ -152,7 +143,7 @@ pub(crate) fn wanted(draft: &mut Draft<'_>) -> Option<Wanted> {
             draft
                 .report
                 .problem(&message, "check spec.source.repoURL and spec.source.targetRevision");
-            draft.conditions.add(crate::conditions::COMPARISON, stable_text(&message));
+            draft.conditions.add(crate::conditions::COMPARISON_ERROR, stable_text(&message));
             last.map(|commit| Wanted { key: RenderKey::new(&commit, source), is_fresh: false })
         }
     }
@@ -196,7 +187,8 @@ fn poll(draft: &mut Draft<'_>, key: &RevisionKey, fact: &Fact<crate::view::Revis
 
 /// Returns the time between two looks at Git: `spec.refreshInterval`, at least 1 s, else the controller's.
 pub fn poll_interval(view: &ApplicationView) -> Duration {
-    let own = view.application.spec.refresh_interval.as_deref().and_then(duration::parse);
+    let text = view.application.spec.refresh_interval.as_deref();
+    let own = text.and_then(|text| duration::parse(text).ok());
     own.map_or(view.config.poll_interval, |own| own.max(Duration::seconds(1)))
 }
 
@@ -218,7 +210,7 @@ pub(crate) fn manifests(draft: &mut Draft<'_>, key: &RenderKey) -> Option<Manife
             }
             let message = format!("cannot render commit {}: {error}", short(&key.commit));
             draft.report.problem(&message, "push a commit that renders");
-            draft.conditions.add(crate::conditions::COMPARISON, message);
+            draft.conditions.add(crate::conditions::COMPARISON_ERROR, message);
             None
         }
         Some(Fact::Known(rendered, _)) => {
@@ -230,7 +222,7 @@ pub(crate) fn manifests(draft: &mut Draft<'_>, key: &RenderKey) -> Option<Manife
             for problem in &set.problems {
                 let message = format!("commit {}: {problem}", short(&key.commit));
                 draft.report.problem(&message, "push a commit whose manifests are complete");
-                draft.conditions.add(crate::conditions::COMPARISON, message);
+                draft.conditions.add(crate::conditions::COMPARISON_ERROR, message);
             }
             None
         }

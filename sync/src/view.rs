@@ -105,8 +105,6 @@ pub struct RevisionKey {
 pub struct Revision {
     /// Full commit id.
     pub commit: String,
-    /// Whether the history was rewritten: the commit seen before is not an ancestor. Unknown counts as no.
-    pub rewritten: bool,
 }
 
 /// Which rendering: a source at a commit.

@@ -42,8 +42,16 @@ const ORDER: &[&str] = &[
     "APIService",
 ];
 
-/// Returns the place of a kind in the order in which objects are created (Argo CD's); kinds that are not in it come last.
+/// Kinds of `argoproj.io` that name objects of kinds which are not in [`ORDER`]: routes, templates.
+const LAST: &[&str] = &["Rollout", "Experiment", "AnalysisRun"];
+
+/// Returns the place of a kind in the order in which objects are created: Argo CD's, and after it the kinds that are not in
+/// it. Rollouts come after those: Argo CD creates them beside the VirtualServices and AnalysisTemplates that they name, so that
+/// a new Rollout begins with `InvalidSpec`.
 pub fn rank(key: &ResourceKey) -> usize {
+    if key.group == "argoproj.io" && LAST.contains(&key.kind.as_str()) {
+        return ORDER.len() + 1;
+    }
     ORDER.iter().position(|kind| *kind == key.kind).unwrap_or(ORDER.len())
 }
 

@@ -107,7 +107,7 @@ impl Observer for ApplicationObserver {
 
     fn run(&self, key: &Key, view: &ApplicationView, task: &Task) -> Work {
         match task {
-            Task::FetchRevision(wanted) => self.resolve(view, wanted.clone()),
+            Task::FetchRevision(wanted) => self.resolve(wanted.clone()),
             Task::Render(wanted) => self.render(key, view, wanted.clone()),
         }
     }

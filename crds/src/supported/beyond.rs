@@ -71,7 +71,11 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "condition `InvalidSpecError`",
     ),
     row("resource hooks", State::Accepted, "condition; the object is not applied"),
-    row("sync waves, prune with its guards, self-heal, retry, history", State::Works, ""),
+    row(
+        "sync waves, prune with its guards, self-heal, retry, history",
+        State::Works,
+        "kinds in Argo's order; Rollouts after all else of their wave, so that what they name is there",
+    ),
     row(
         "mass prune",
         State::Works,
@@ -85,12 +89,12 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     row(
         "Git history that was rewritten",
         State::Accepted,
-        "the new commit is synced like any other; no policy, no event",
+        "the new commit is synced like any other, and quarantine holds by content; no policy, no event",
     ),
     row("Git webhooks", State::Accepted, "Git is polled"),
     row(
         "sync windows",
-        State::Accepted,
+        State::Refused,
         "automated sync waits while the project has any, and says so",
     ),
     row("orphaned resources, impersonation, project roles, single sign-on", State::Accepted, ""),

@@ -13,7 +13,7 @@ Every field of every kind, and what this version does with it. Generated from th
 | state | meaning |
 |---|---|
 | works | acted on, with Argo's meaning and default unless a note says otherwise |
-| accepted, not acted on yet | stored and kept; a condition (`NotActedOn`, `InvalidSpecWarning`) and `kubectl sluice lint` name it |
+| accepted, not acted on yet | stored and kept; a condition (`NotActedOn`; of an AppProject's fields, at its Applications) and `kubectl sluice lint` name it |
 | refused | would be dangerous to ignore: the object, or the run, is left alone while the field is there, and says so |
 
 Fields below one that is kept as written (a Pod template, a plugin's configuration) are not listed: they survive as they are.

@@ -1,5 +1,5 @@
 use super::Feature;
-use super::State::{Accepted, Works};
+use super::State::{Accepted, Refused, Works};
 
 pub(super) const APP_PROJECT: &[Feature] = &[
     Feature {
@@ -25,15 +25,25 @@ pub(super) const APP_PROJECT: &[Feature] = &[
     },
     Feature {
         kind: "AppProject",
-        state: Accepted,
-        note: "commits are not checked for signatures, and syncs are not confined to windows or accounts",
+        state: Refused,
+        note: "not verified yet: no application of the project is synced while it is there",
         paths: &[
             "spec.signatureKeys.**",
             "spec.sourceIntegrity.**",
-            "spec.syncWindows.**",
-            "spec.destinationServiceAccounts.**",
             "spec.permitOnlyProjectScopedClusters",
         ],
+    },
+    Feature {
+        kind: "AppProject",
+        state: Refused,
+        note: "not evaluated yet: automated syncs wait while there are any; syncs by hand are not confined",
+        paths: &["spec.syncWindows.**"],
+    },
+    Feature {
+        kind: "AppProject",
+        state: Accepted,
+        note: "objects are applied with the controller's own rights",
+        paths: &["spec.destinationServiceAccounts.**"],
     },
     Feature {
         kind: "AppProject",

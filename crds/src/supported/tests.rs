@@ -98,12 +98,55 @@ fn sync_options_are_known_or_reported() {
 }
 
 #[test]
+fn what_an_application_asks_for_by_value_is_refused() {
+    check(
+        "Application",
+        json!({
+            "sources": [
+                { "repoURL": "oci://registry.example.com/app", "path": "." },
+                { "repoURL": "r", "ref": "values" },
+            ],
+            "destination": { "name": "east" },
+            "syncPolicy": { "syncOptions": ["SelfHeal=true"] },
+        }),
+        &[
+            "spec.sources[1].ref: accepted, not acted on yet",
+            "spec.sources: 2 entries: refused",
+            "spec.sources[0].repoURL: `oci://registry.example.com/app` is an OCI artifact: refused",
+            "spec.sources[1].path: missing: a source that is only referred to renders nothing",
+            "spec.destination.name: cluster `east` is not known",
+            "spec.syncPolicy.syncOptions: `SelfHeal=true`: accepted, not acted on yet",
+        ],
+    );
+}
+
+#[test]
+fn what_a_project_demands_and_nobody_checks_is_refused() {
+    check(
+        "AppProject",
+        json!({
+            "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }],
+            "destinationServiceAccounts": [{ "server": "*", "defaultServiceAccount": "a" }],
+            "orphanedResources": { "warn": true },
+            "signatureKeys": [{ "keyID": "A" }],
+            "syncWindows": [{ "kind": "deny" }],
+        }),
+        &[
+            "spec.destinationServiceAccounts: accepted, not acted on yet",
+            "spec.orphanedResources: accepted, not acted on yet",
+            "spec.signatureKeys: refused",
+            "spec.syncWindows: refused",
+        ],
+    );
+}
+
+#[test]
 fn what_works_is_not_reported() {
     check(
         "Application",
         json!({
             "project": "default",
-            "source": { "repoURL": "r", "path": "p", "kustomize": { "images": ["a:b"] } },
+            "source": { "repoURL": "r", "path": "p", "kustomize": { "images": ["a:b"], "kubeVersion": "" } },
             "destination": { "name": "in-cluster" },
             "syncPolicy": { "automated": { "prune": true, "selfHeal": true } },
             "ignoreDifferences": [{ "kind": "Deployment", "jsonPointers": ["/spec/replicas"] }],

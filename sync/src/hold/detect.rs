@@ -1,12 +1,12 @@
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use sluice_crds::application::{ApplicationRecord, HealthStatusCode, QuarantineEntry};
+use sluice_crds::duration;
 use sluice_crds::rollout::RolloutRecord;
 use sluice_crds::time::Time;
 
 use super::record::Record;
 use super::scope::{content_digest, content_hash};
 use crate::comparison::Comparison;
-use crate::duration;
 use crate::key::ResourceKey;
 use crate::manifest::ManifestSet;
 use crate::track;
@@ -176,7 +176,10 @@ pub(crate) fn health_failures(
     };
     for policy in policies {
         let level = level_of(policy.health_level.as_deref());
-        let Some(timeout) = policy.timeout.as_deref().and_then(duration::parse) else { continue };
+        let timeout = policy.timeout.as_deref().and_then(|text| duration::parse(text).ok());
+        let Some(timeout) = timeout.filter(|timeout| *timeout >= Duration::zero()) else {
+            continue;
+        };
         let item = comparison.items.iter().find(|item| {
             item.key.name == policy.name
                 && item.key.kind == policy.kind

@@ -28,13 +28,13 @@ pub(crate) fn start(draft: &mut Draft<'_>, pass: &Pass<'_>) {
     }
     if let Some(why) = crate::spec::windows(pass.permission.project) {
         draft.report.problem(why, "`kubectl sluice app sync`");
-        draft.conditions.add(conditions::SYNC, why);
+        draft.conditions.add(conditions::SYNC_ERROR, why);
         return;
     }
     match attempt(draft, pass) {
         Attempt::None => {
             if let Some(why) = wipes_out(pass, automated) {
-                draft.conditions.add(conditions::SYNC, why);
+                draft.conditions.add(conditions::SYNC_ERROR, why);
                 return;
             }
             begin(draft, pass, policy, prunes, Vec::new());
@@ -46,12 +46,12 @@ pub(crate) fn start(draft: &mut Draft<'_>, pass: &Pass<'_>) {
                 short(&pass.steady.commit)
             );
             draft.report.problem(&text, "`kubectl sluice app sync`");
-            draft.conditions.add(conditions::SYNC, text);
+            draft.conditions.add(conditions::SYNC_ERROR, text);
         }
         Attempt::Succeeded => {
             if prunes && approved_prune(draft, pass) && wipes_out(pass, automated).is_none() {
                 begin(draft, pass, policy, prunes, Vec::new());
-            } else if self_heals(policy, automated) {
+            } else if view.application.spec.self_heals() {
                 heal_what_differs(draft, pass, policy);
             }
         }
@@ -88,11 +88,6 @@ fn attempt(draft: &Draft<'_>, pass: &Pass<'_>) -> Attempt {
         | OperationPhase::Terminating
         | OperationPhase::Unknown => Attempt::Failed(Box::new(state.clone())),
     }
-}
-
-/// `SelfHeal=true` among the sync options counts as the field (`spec-sync` 1.9 B).
-fn self_heals(policy: &SyncPolicy, automated: &AutomatedSync) -> bool {
-    automated.self_heal == Some(true) || policy.option("SelfHeal") == Some("true")
 }
 
 fn wipes_out(pass: &Pass<'_>, automated: &AutomatedSync) -> Option<String> {
@@ -161,7 +156,7 @@ pub(crate) fn contended(draft: &mut Draft<'_>, item: &Item, until: chrono::DateT
         draft.view.config.heal_window.num_minutes()
     );
     draft.report.problem(&text, "stop the other writer");
-    draft.conditions.add(conditions::CONTENDED, text);
+    draft.conditions.add(conditions::FIELD_CONTENDED, text);
     draft.wake_at(until, WakeReason::SelfHeal);
 }
 

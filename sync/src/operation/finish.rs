@@ -2,11 +2,14 @@ use chrono::Duration;
 use sluice_crds::application::{
     OperationPhase, OperationState, RetryStrategy, RevisionHistory, SyncOperation,
 };
+use sluice_crds::duration;
 use sluice_crds::time::Time;
 use sluice_engine::plan::{Severity, WakeReason};
 
 use crate::draft::Draft;
-use crate::duration;
+
+/// Longer than anybody means to wait; keeps sums with instants in range.
+const LONGEST_WAIT: Duration = Duration::days(36_500);
 
 /// Ends an attempt that failed: with a retry if one is left, else for good.
 pub(super) fn fail(
@@ -39,7 +42,8 @@ pub(super) fn retry_wait(retry: Option<&RetryStrategy>, n: i64) -> Duration {
     let backoff = retry.and_then(|retry| retry.backoff.as_ref());
     let read = |text: Option<&String>, default: i64| {
         text.filter(|text| !text.is_empty())
-            .and_then(|text| duration::parse(text))
+            .and_then(|text| duration::parse_or_seconds(text).ok())
+            .filter(|wait| *wait >= Duration::zero())
             .unwrap_or(Duration::seconds(default))
     };
     let first = read(backoff.and_then(|b| b.duration.as_ref()), 5);
@@ -47,13 +51,14 @@ pub(super) fn retry_wait(retry: Option<&RetryStrategy>, n: i64) -> Duration {
     let factor = backoff.and_then(|b| b.factor).unwrap_or(2).max(1);
     let mut wait = first;
     for _ in 0..n.clamp(0, 64) {
-        // A century ago somebody set no cap; the product must stay in range.
+        // Somebody may set no cap; the product must stay in range.
         if wait > Duration::days(365) || (!longest.is_zero() && wait >= longest) {
             break;
         }
         wait = Duration::milliseconds(wait.num_milliseconds().saturating_mul(factor));
     }
-    if longest.is_zero() { wait } else { wait.min(longest) }
+    let wait = if longest.is_zero() { wait } else { wait.min(longest) };
+    wait.min(LONGEST_WAIT)
 }
 
 /// Ends the operation.

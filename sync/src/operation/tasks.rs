@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
 use sluice_crds::application::{HealthStatusCode, Operation, OperationPhase, OperationState};
+use sluice_crds::supported;
 use sluice_engine::plan::Severity;
 
 use super::{finish, results, selects};
@@ -365,8 +367,8 @@ pub(crate) fn action(draft: &Draft<'_>, item: &Item, verb: Verb) -> Option<Actio
 
 fn conclude(draft: &mut Draft<'_>, work: &Work<'_>, state: OperationState) {
     if work.failed.is_empty() {
-        let message = "successfully synced (all tasks run)";
-        finish::end(draft, state, OperationPhase::Succeeded, message);
+        let message = format!("successfully synced (all tasks run){}", in_vain(&state.operation));
+        finish::end(draft, state, OperationPhase::Succeeded, &message);
     } else {
         let names: Vec<String> =
             work.failed.iter().map(|(key, _, why)| format!("{key}: {why}")).collect();
@@ -374,4 +376,14 @@ fn conclude(draft: &mut Draft<'_>, work: &Work<'_>, state: OperationState) {
         draft.notice(Severity::Warning, "SyncFailed", message.clone());
         finish::fail(draft, state, OperationPhase::Failed, &message);
     }
+}
+
+/// Returns what somebody asked for and nobody acted on; of an automated sync the application's conditions say so.
+fn in_vain(operation: &Operation) -> String {
+    if super::is_automated(operation) {
+        return String::new();
+    }
+    let asked = json!({ "operation": operation });
+    let found = supported::not_acted_on("Application", &asked).into_iter();
+    found.map(|(_, problem)| format!("; {problem}")).collect()
 }

@@ -199,3 +199,77 @@ fn what_failed_is_taken_back_while_git_is_down() {
     assert_eq!(world.image("web").as_deref(), Some("web:1"));
     insta::assert_yaml_snapshot!(world.story());
 }
+
+#[test]
+fn a_rewritten_history_brings_nothing_back_that_failed() {
+    let mut world = failed(APPLICATION);
+    back(&mut world);
+    // Force-pushed: the branch has neither the failed commit nor the healthy one, and the server gives neither out.
+    world.commits.clear();
+    world.restart();
+    world.push(V3, &manifests("web:2", "b", "z"));
+    world.settle();
+    assert_eq!(world.image("web").as_deref(), Some("web:1"), "the content is what failed");
+    assert_eq!(world.object("ConfigMap", "note").unwrap()["data"]["text"], "z", "the rest syncs");
+    world.delete("Rollout", "web");
+    world.settle();
+    assert_eq!(world.image("web").as_deref(), Some("web:1"), "made from what was kept");
+    world.commits.clear();
+    world.push(V4, &manifests("web:1", "a", "z"));
+    world.settle();
+    back(&mut world);
+    assert_eq!(world.application["status"]["sluice"]["quarantine"][0]["moot"], true);
+    assert_eq!(world.application["status"]["sync"]["status"], "Synced");
+}
+
+#[test]
+fn a_healthy_commit_that_is_gone_is_said_and_asked_for_again() {
+    let check = |application: &str, wanted: &str| {
+        let mut world = World::new(application);
+        let secret =
+            "\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: token}\nstringData: {t: one}\n";
+        let version = |image: &str| {
+            let manifests = manifests(image, "a", "x");
+            manifests.replace("envFrom: [", "envFrom: [{secretRef: {name: token}}, ") + secret
+        };
+        world.push(V1, &version("web:1"));
+        world.settle();
+        world.promote("web");
+        world.settle();
+        world.push(V2, &version("web:2"));
+        world.settle();
+        world.canary("web");
+        let healthy = world.commits.remove(V1).unwrap();
+        world.restart();
+        world.abort("web");
+        world.settle();
+        assert_eq!(world.image("web").as_deref(), Some("web:1"), "{}", world.log.join("\n"));
+        let said = |world: &World| world.application["status"]["conditions"].to_string();
+        assert!(said(&world).contains(wanted), "{}", said(&world));
+        world.commits.insert(V1.to_owned(), healthy);
+        world.poll();
+        world.settle();
+        assert!(!said(&world).contains("cannot be rendered"), "{}", said(&world));
+    };
+    check(
+        APPLICATION,
+        "commit 11111111 cannot be rendered any more (no such commit): its Secrets are left as they are",
+    );
+    let whole = APPLICATION.replace("  syncPolicy:", "  rollback: {enabled: true}\n  syncPolicy:");
+    check(&whole, "the last healthy commit 11111111 cannot be rendered (no such commit)");
+}
+
+#[test]
+fn a_rollback_to_a_commit_that_is_gone_says_so() {
+    let mut world = World::new(APPLICATION);
+    world.push(V1, &manifests("web:1", "a", "x"));
+    world.settle();
+    world.promote("web");
+    world.settle();
+    world.application["operation"] =
+        json!({ "sync": { "revision": V2 }, "initiatedBy": { "username": "admin" } });
+    world.settle();
+    let message = &world.application["status"]["operationState"]["message"];
+    assert_eq!(*message, "cannot render commit 22222222: no such commit");
+    assert_eq!(world.image("web").as_deref(), Some("web:1"));
+}

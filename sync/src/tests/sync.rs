@@ -40,6 +40,28 @@ fn a_wave_waits_for_the_one_before_it_to_be_healthy() {
 }
 
 #[test]
+fn what_a_rollout_names_is_created_before_it() {
+    let mut world = World::new(APPLICATION);
+    // In the order of Git and of the alphabet, what a Rollout names comes after it.
+    let manifest = |kind: &str, version: &str| {
+        format!("\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: web}}\nspec: {{}}\n")
+    };
+    let manifests = [
+        manifest("Rollout", "argoproj.io/v1alpha1"),
+        manifest("VirtualService", "networking.istio.io/v1"),
+        manifest("DestinationRule", "networking.istio.io/v1"),
+        manifest("AnalysisTemplate", "argoproj.io/v1alpha1"),
+        manifest("Service", "v1"),
+    ];
+    world.push(V1, &manifests.join("---"));
+    world.settle();
+    let created: Vec<&str> =
+        world.log.iter().filter(|l| l.starts_with("create")).map(|l| &**l).collect();
+    assert_eq!(created.len(), manifests.len(), "{created:?}");
+    assert!(created[0].contains("Service") && created[4].contains("Rollout"), "{created:?}");
+}
+
+#[test]
 fn two_decisions_without_news_write_nothing() {
     let mut world = World::new(APPLICATION);
     world.push(V1, WAVES);
@@ -161,4 +183,23 @@ fn a_comparison_shows_what_a_sync_would_change_and_writes_nothing() {
     world.restart();
     let why = crate::compare_view(&world.view()).unwrap_err();
     assert!(why.contains("resolving `HEAD`"), "{why}");
+}
+
+#[test]
+fn what_a_sync_by_hand_asks_for_in_vain_is_said() {
+    let mut world = World::new(APPLICATION);
+    world.push(V1, WAVES);
+    world.settle();
+    healthy(&mut world);
+    world.settle();
+    world.application["operation"] = json!({ "sync": {
+        "syncOptions": ["Replace=true", "Prune=true"],
+        "syncStrategy": { "hook": { "force": true } },
+    } });
+    world.settle();
+    assert_eq!(
+        world.application["status"]["operationState"]["message"],
+        "successfully synced (all tasks run); operation.sync.syncStrategy.hook.force: accepted, not acted on yet; \
+         operation.sync.syncOptions[0]: `Replace=true`: accepted, not acted on yet"
+    );
 }

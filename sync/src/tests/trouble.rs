@@ -97,6 +97,60 @@ fn a_contradictory_spec_says_all_that_is_wrong() {
 }
 
 #[test]
+fn what_is_not_acted_on_is_said_and_the_rest_is_synced() {
+    let asking = APPLICATION
+        .replace(
+            "path: deploy}",
+            "path: deploy, kustomize: {kubeVersion: '1.36', apiVersions: [v1]}}",
+        )
+        .replace(
+            "  syncPolicy: {",
+            "  refreshInterval: often\n  syncPolicy: {syncOptions: ['Replace=true'], ",
+        );
+    let mut world = World::new(&asking);
+    world.project["metadata"] = json!({ "name": "default" });
+    let spec = &mut world.project["spec"];
+    spec["orphanedResources"] = json!({ "warn": true });
+    spec["destinationServiceAccounts"] = json!([{ "server": "*", "defaultServiceAccount": "ci" }]);
+    spec["roles"] = json!([{ "name": "dev" }]);
+    spec["sourceNamespaces"] = json!(["apps"]);
+    world.push(V1, TWO);
+    world.settle();
+    assert_eq!(world.application["status"]["sync"]["status"], "Synced");
+    world.log.clear();
+    insta::assert_yaml_snapshot!(world.story());
+}
+
+#[test]
+fn what_a_project_demands_and_nobody_checks_stops_its_applications() {
+    let check = |field: &str, value: serde_json::Value, by_hand: bool| {
+        let mut world = synced();
+        world.project["metadata"] = json!({ "name": "default" });
+        world.project["spec"][field] = value;
+        world.push(V2, &TWO.replace("port: 80", "port: 81"));
+        world.settle();
+        let port = |world: &World| {
+            world.object("Service", "web").unwrap()["spec"]["ports"][0]["port"].clone()
+        };
+        assert_eq!(port(&world), 80, "{field}");
+        let said = world.application["status"]["conditions"].to_string();
+        assert!(said.contains(&format!("AppProject default: spec.{field}")), "{said}");
+        world.application["operation"] = json!({ "sync": {} });
+        world.settle();
+        assert_eq!(port(&world) == 81, by_hand, "{field}");
+    };
+    check("signatureKeys", json!([{ "keyID": "4AEE18F83AFDEB23" }]), false);
+    check(
+        "sourceIntegrity",
+        json!({ "git": { "policies": [{ "repos": [{ "url": "*" }] }] } }),
+        false,
+    );
+    check("permitOnlyProjectScopedClusters", json!(true), false);
+    let window = json!([{ "kind": "deny", "schedule": "* * * * *", "duration": "1h", "applications": ["*"] }]);
+    check("syncWindows", window, true);
+}
+
+#[test]
 fn a_kind_that_is_not_installed_is_named_and_the_others_go_on() {
     let mut world = synced();
     let more = "\n---\napiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\n";

@@ -76,6 +76,7 @@ fn kinds() -> Vec<(Kind, bool)> {
     };
     vec![
         (Kind::ROLLOUT, true),
+        (Kind::ANALYSIS_TEMPLATE, true),
         (Kind::SERVICE, true),
         (Kind::CONFIG_MAP, true),
         (Kind::SECRET, true),
@@ -306,9 +307,7 @@ spec:
     fn revisions(&self) -> BTreeMap<RevisionKey, Fact<Revision>> {
         let fact = match &self.revision {
             None => Fact::Pending,
-            Some((at, Ok(commit))) => {
-                Fact::Known(Revision { commit: commit.clone(), rewritten: false }, *at)
-            }
+            Some((at, Ok(commit))) => Fact::Known(Revision { commit: commit.clone() }, *at),
             Some((at, Err(error))) => Fact::Failed(error.clone(), *at),
         };
         let url = self.application["spec"]["source"]["repoURL"].as_str().unwrap().to_owned();

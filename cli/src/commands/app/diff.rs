@@ -160,7 +160,7 @@ impl Builder<'_> {
             let source = Source::from_application(source, allow_empty).map_err(|e| said(&e))?;
             let commit = repo.resolve(&source).await.map_err(|e| said(&e))?;
             for key in revision_keys(&view.application) {
-                let revision = Revision { commit: commit.as_str().to_owned(), rewritten: false };
+                let revision = Revision { commit: commit.as_str().to_owned() };
                 view.revisions.insert(key, Fact::Known(revision, view.now));
             }
         }

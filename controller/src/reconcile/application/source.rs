@@ -12,7 +12,7 @@ use crate::queue::Key;
 use crate::reconcile::Work;
 
 impl ApplicationObserver {
-    pub(super) fn resolve(&self, view: &ApplicationView, wanted: RevisionKey) -> Work {
+    pub(super) fn resolve(&self, wanted: RevisionKey) -> Work {
         // Which folder and which renderer make no difference to what a branch points at.
         let source = Source {
             repo_url: wanted.url.clone(),
@@ -21,21 +21,13 @@ impl ApplicationObserver {
             kind: SourceKind::Detect,
             allow_empty: true,
         };
-        let before = match view.revisions.get(&wanted) {
-            Some(Fact::Known(revision, _)) => Some(revision.clone()),
-            Some(Fact::Pending | Fact::Failed(..)) | None => None,
-        };
         let (repo, known, clock) =
             (Arc::clone(&self.repo), Arc::clone(&self.known), Arc::clone(&self.clock));
         Box::pin(async move {
             let resolved = repo.resolve(&source).await;
             let now = clock.now();
             let fact = match resolved {
-                Ok(commit) => {
-                    let commit = commit.as_str().to_owned();
-                    let same = before.filter(|revision| revision.commit == commit);
-                    Fact::Known(same.unwrap_or(Revision { commit, rewritten: false }), now)
-                }
+                Ok(commit) => Fact::Known(Revision { commit: commit.as_str().to_owned() }, now),
                 Err(error) => Fact::Failed(words(&error), now),
             };
             known.lock().unwrap_or_else(PoisonError::into_inner).revisions.insert(wanted, fact);
