@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use sluice_crds::object::{Kind, Meta, ObjectRef};
 use sluice_engine::fence::{EpochView, FenceRules, Stamp, Term};
 use sluice_engine::plan::{Decision, Lower, Notice, Reconciler, Severity, Violation, Wake};
@@ -52,6 +53,9 @@ pub(crate) trait Observer: Send + Sync + 'static {
     /// Whether views show refusals. If not, the shell keeps a refused write from being sent again at every event.
     const SEES_REFUSALS: bool = false;
 
+    /// Told of a view whose decision was carried out without a stop.
+    fn carried_out(&self, _: &<Self::R as Reconciler>::View) {}
+
     /// Told what became of each write.
     fn wrote(&self, _: &Key, _: &ObjectRef, _: &Outcome) {}
 }
@@ -65,6 +69,8 @@ pub(crate) enum Sight<V> {
     Gone,
     /// Something that the view needs is not known yet; its arrival wakes the key.
     Waits(String),
+    /// Likewise, and at this instant the key goes on without.
+    WaitsUntil(String, Instant),
     /// The view.
     Found(Box<Found<V>>),
 }
@@ -87,6 +93,9 @@ pub(crate) struct Shell {
     pub(crate) jitter: Jitter,
     pub(crate) rules: FenceRules,
 }
+
+/// How long a task that panicked is left alone.
+const PANICKED_TASK: Duration = Duration::from_secs(10);
 
 /// What keeps a key from going on.
 struct Trouble {
@@ -130,8 +139,14 @@ where
         Self { observer, shell, running, troubles: Mutex::default() }
     }
 
-    /// Reconciles one key, once.
+    /// Reconciles one key, once. A panic anywhere in it is this key's alone.
     pub(crate) async fn reconcile(&self, key: &Key) {
+        if let Err(panic) = AssertUnwindSafe(self.attempt(key)).catch_unwind().await {
+            self.quarantine(key, None, &words(&*panic));
+        }
+    }
+
+    async fn attempt(&self, key: &Key) {
         let shell = &self.shell;
         if !shell.stores.expectations.are_met(key, &*shell.stores) || self.is_quarantined(key) {
             return;
@@ -143,9 +158,13 @@ where
                 tracing::debug!(%key, %what, "waits");
                 return;
             }
+            Sight::WaitsUntil(what, at) => {
+                tracing::debug!(%key, %what, "waits");
+                return shell.stores.queue.schedule(key, Some(at));
+            }
             Sight::Found(found) => found,
         };
-        if !self.check_stamps(&epoch, &O::metas(&found.view)).await {
+        if !self.check_stamps(key, &epoch, &O::metas(&found.view)).await {
             return;
         }
         let begun = Instant::now();
@@ -160,7 +179,7 @@ where
                 self.carry_out(key, &found, decision).await;
             }
             Ok((_, violations)) => self.hold(key, &found.subject, &violations),
-            Err(panic) => self.quarantine(key, &found.subject, &words(&*panic)),
+            Err(panic) => self.quarantine(key, Some(&found.subject), &words(&*panic)),
         }
     }
 
@@ -178,6 +197,7 @@ where
                 if wrote {
                     self.publish(key, &found.subject, &decision.notices);
                 }
+                self.observer.carried_out(&found.view);
             }
             Err(stopped) => self.stopped(key, &found.subject, stopped),
         }
@@ -301,9 +321,13 @@ where
         }
     }
 
-    /// A decision that breaks a law is a bug of ours: it is not executed, and the object stays where it is.
+    /// A decision that breaks a law is a bug of ours: it is not executed, and the object stays where it is until another
+    /// view of it leads to a lawful one.
     fn hold(&self, key: &Key, subject: &Subject, violations: &[Violation]) {
         self.shell.telemetry.held_up(key);
+        let (first, limit) = (Duration::from_secs(1), Duration::from_secs(60));
+        let until = self.trouble(key, TroubleKind::Passing, first, limit);
+        self.shell.stores.queue.schedule(key, Some(until));
         for violation in violations {
             self.shell.telemetry.violated(violation);
             let (id, detail) = (violation.id, &violation.detail);
@@ -312,14 +336,16 @@ where
         }
     }
 
-    fn quarantine(&self, key: &Key, subject: &Subject, panic: &str) {
+    fn quarantine(&self, key: &Key, subject: Option<&Subject>, panic: &str) {
         let (first, limit) = (Duration::from_secs(10), Duration::from_secs(600));
         let until = self.trouble(key, TroubleKind::Panicked, first, limit);
         self.shell.stores.queue.schedule(key, Some(until));
         self.shell.telemetry.panicked(key.role);
         self.shell.telemetry.held_up(key);
-        tracing::error!(%key, %panic, "deciding panicked; the object is left alone for a while");
-        self.tell(key, subject, "ReconciliationError", format!("deciding panicked: {panic}"));
+        tracing::error!(%key, %panic, "reconciling panicked; the object is left alone for a while");
+        if let Some(subject) = subject {
+            self.tell(key, subject, "ReconciliationError", format!("deciding panicked: {panic}"));
+        }
     }
 
     fn come_back(&self, key: &Key, wake: Option<&Wake>) {
@@ -370,8 +396,15 @@ where
             let (running, queue) =
                 (Arc::clone(&self.running), Arc::clone(&self.shell.stores.queue));
             let (ended_key, ended) = (key.clone(), task.clone());
+            let telemetry = Arc::clone(&self.shell.telemetry);
             let handle = tokio::spawn(async move {
-                work.await;
+                if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
+                    telemetry.panicked(ended_key.role);
+                    let panic = words(&*panic);
+                    tracing::error!(key = %ended_key, task = ?ended, %panic, "a task panicked");
+                    // Until then it counts as running: it would do the same again at once.
+                    tokio::time::sleep(PANICKED_TASK).await;
+                }
                 let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(tasks) = running.get_mut(&ended_key) {
                     tasks.remove(&ended);
@@ -387,7 +420,7 @@ where
     }
 
     /// Looks for stamps that say that this process does not lead any more, or that nobody knows.
-    async fn check_stamps(&self, epoch: &EpochView, metas: &[&Meta]) -> bool {
+    async fn check_stamps(&self, key: &Key, epoch: &EpochView, metas: &[&Meta]) -> bool {
         let annotation = epoch.key();
         let stamps =
             metas.iter().filter_map(|meta| Stamp::parse(meta.annotations.get(&annotation)?));
@@ -406,12 +439,12 @@ where
         if strangers.is_empty() {
             return true;
         }
-        self.disown(&epoch.term, strangers).await
+        self.disown(key, &epoch.term, strangers).await
     }
 
     /// Stamps of another Lease object: a restored backup, or a Lease that was made anew. If the Lease is still ours by a live
     /// read, nobody else writes under it.
-    async fn disown(&self, term: &Term, strangers: BTreeSet<String>) -> bool {
+    async fn disown(&self, key: &Key, term: &Term, strangers: BTreeSet<String>) -> bool {
         let shell = &self.shell;
         match lease::is_held(&shell.executor.client, &shell.lease, &term.lease_uid).await {
             Ok(true) => {
@@ -426,7 +459,10 @@ where
                 false
             }
             Err(error) => {
-                tracing::warn!(%error, "the Lease cannot be read; waiting");
+                tracing::warn!(%key, %error, "the Lease cannot be read; waiting");
+                let (first, limit) = (Duration::from_millis(100), Duration::from_secs(5));
+                let until = self.trouble(key, TroubleKind::Passing, first, limit);
+                shell.stores.queue.schedule(key, Some(until));
                 false
             }
         }

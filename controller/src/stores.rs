@@ -31,7 +31,7 @@ pub(crate) mod references;
 pub(crate) mod store;
 mod wakes;
 
-use feed::{Advanced, Feed, Interest, Sink, Source};
+use feed::{Feed, Interest, Sink, Source, Told};
 use live::{Feeding, Live, class_of};
 use records::{ApplicationKept, PodRecord, SliceRecord, WireDestinationRule, WireVirtualService};
 use references::References;
@@ -231,8 +231,14 @@ impl Stores {
     }
 
     /// Sets what the key's view reads, and asks for the content of what is new to it.
+    ///
+    /// A key that begins to read something is decided once more: what was looked up before it was registered here may have
+    /// changed with nobody to hear of it.
     pub(crate) fn reads(&self, key: &Key, objects: BTreeSet<ObjectRef>) {
         let rewired = self.references.set(key, objects);
+        if !rewired.added.is_empty() {
+            self.queue.wake(key.clone());
+        }
         let stub = |object: &ObjectRef| {
             let namespace = object.namespace.as_deref().unwrap_or_default();
             let live = self.live.store(&object.kind);
@@ -256,6 +262,12 @@ impl Stores {
         [&self.virtual_services, &self.destination_rules]
             .into_iter()
             .find(|store| store.kind == *kind)
+    }
+
+    /// A store can be asked, or no longer: every view that looked there is another one, also where it found nothing.
+    fn turned(&self, kind: &Kind) {
+        tracing::debug!(kind = %kind.kind, "availability changed");
+        self.keys().into_iter().for_each(|key| self.queue.wake(key));
     }
 
     fn advanced(&self, kind: &Kind) {
@@ -399,6 +411,15 @@ impl Seen for Stores {
     }
 }
 
+fn told(stores: Arc<Stores>, kind: Kind) -> Told {
+    Arc::new(move |is_turn| {
+        if is_turn {
+            stores.turned(&kind);
+        }
+        stores.advanced(&kind);
+    })
+}
+
 fn state<T: Kept>(store: &Store<T>) -> StoreState {
     StoreState {
         kind: store.kind.clone(),
@@ -438,8 +459,7 @@ impl Feeds<'_> {
         };
         let (for_sink, for_advance) = (Arc::clone(self.stores), Arc::clone(self.stores));
         let sink: Sink<T> = Arc::new(move |change| changed(&for_sink, change));
-        let advanced_kind = kind.clone();
-        let advanced: Advanced = Arc::new(move |_| for_advance.advanced(&advanced_kind));
+        let told = told(for_advance, kind.clone());
         let is_route = self.stores.routes_of(&kind).is_some();
         let interest = is_route.then(|| self.interest(&kind));
         let source = Source {
@@ -456,7 +476,7 @@ impl Feeds<'_> {
             client: self.client.clone(),
             source,
             sink,
-            advanced,
+            told,
             interest,
             jitter: Arc::clone(&self.jitter),
             make: Arc::new(|wire: W| Some(T::from(wire))),

@@ -10,4 +10,5 @@ mod shell {
     mod idle;
     pub(crate) mod stage;
     mod survival;
+    mod wakes;
 }

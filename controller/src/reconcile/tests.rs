@@ -22,6 +22,10 @@ enum Behaviour {
     Writes,
     Panics,
     Violates,
+    /// Observing it panics.
+    PanicsUnseen,
+    /// Its task panics.
+    PanicsInTask,
 }
 
 struct FakeView(Behaviour, Meta);
@@ -61,7 +65,7 @@ impl Reconciler for Fake {
         plan.then(vec![Touch]);
         Decision {
             plan,
-            tasks: BTreeSet::new(),
+            tasks: (view.0 == Behaviour::PanicsInTask).then_some(1).into_iter().collect(),
             status_write: None,
             status: (),
             notices: Vec::new(),
@@ -78,6 +82,7 @@ impl Reconciler for Fake {
 
 struct FakeObserver {
     behaviours: Mutex<BTreeMap<String, (Behaviour, Meta)>>,
+    tasks: AtomicUsize,
 }
 
 impl Observer for FakeObserver {
@@ -88,6 +93,7 @@ impl Observer for FakeObserver {
         let Some((behaviour, meta)) = behaviours.get(&key.name).cloned() else {
             return Sight::Gone;
         };
+        assert!(behaviour != Behaviour::PanicsUnseen, "another mistake of ours");
         let subject = subject(Kind::CONFIG_MAP, &meta);
         Sight::Found(Box::new(Found { view: FakeView(behaviour, meta), subject }))
     }
@@ -97,7 +103,8 @@ impl Observer for FakeObserver {
     }
 
     fn run(&self, _: &Key, _: &FakeView, _: &u8) -> Work {
-        Box::pin(std::future::ready(()))
+        self.tasks.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { panic!("a mistake in a task") })
     }
 
     fn forget(&self, _: &Key) {}
@@ -154,9 +161,18 @@ impl Bench {
         };
         let behaviours = behaviours.iter().cloned();
         let behaviours = behaviours.map(|(name, what, meta)| (name.to_owned(), (what, meta)));
-        let observer = FakeObserver { behaviours: Mutex::new(behaviours.collect()) };
+        let observer = FakeObserver {
+            behaviours: Mutex::new(behaviours.collect()),
+            tasks: AtomicUsize::new(0),
+        };
         let reconcile = Reconcile::new(Arc::new(observer), Arc::new(shell));
         Self { reconcile, leadership, telemetry, requests }
+    }
+
+    /// Returns the name of the key that is to be decided next, if that is soon enough.
+    async fn woken_within(&self, time: Duration) -> Option<String> {
+        let next = self.reconcile.shell.stores.queue.next();
+        tokio::time::timeout(time, next).await.ok().flatten().map(|key| key.name)
     }
 
     async fn run(&self, name: &str) -> usize {
@@ -190,9 +206,32 @@ async fn a_panic_quarantines_its_object_and_stops_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_decision_that_breaks_an_invariant_is_counted_and_not_executed() {
+async fn a_panic_outside_of_deciding_quarantines_its_object_as_well() {
+    let bench = Bench::new(&[("a", Behaviour::PanicsUnseen, Meta::default())], "{}");
+    assert_eq!(bench.run("a").await, 0);
+    assert!(bench.telemetry.text().contains("sluice_panics_total{role=\"rollouts\"} 1"));
+    assert_eq!(bench.woken_within(Duration::from_secs(11)).await, Some("a".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_task_is_counted_and_the_task_gets_another_chance_later() {
+    let bench = Bench::new(&[("a", Behaviour::PanicsInTask, Meta::default())], "{}");
+    let tasks = || bench.reconcile.observer.tasks.load(Ordering::Relaxed);
+    bench.run("a").await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    bench.run("a").await;
+    assert_eq!(tasks(), 1);
+    assert!(bench.telemetry.text().contains("sluice_panics_total{role=\"rollouts\"} 1"));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    bench.run("a").await;
+    assert_eq!(tasks(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_that_breaks_an_invariant_is_counted_not_executed_and_looked_at_again() {
     let bench = Bench::new(&[("a", Behaviour::Violates, Meta::default())], "{}");
     assert_eq!(bench.run("a").await, 0);
+    assert_eq!(bench.woken_within(Duration::from_secs(2)).await, Some("a".to_owned()));
     assert!(bench.telemetry.text().contains("sluice_invariant_violations_total{id=\"S2\"} 1"));
 }
 
@@ -214,6 +253,10 @@ async fn a_stamp_of_another_lease_is_replaced_only_while_ours_is_held_by_a_live_
     let bench = Bench::new(&[("a", Behaviour::Writes, stamped("gone:9:1"))], theirs);
     assert_eq!(bench.run("a").await, 1, "the read of the Lease only");
     assert!(!bench.leadership.leads());
+
+    let bench = Bench::new(&[("a", Behaviour::Writes, stamped("gone:9:1"))], "no Lease at all");
+    assert_eq!(bench.run("a").await, 1, "the read of the Lease only");
+    assert_eq!(bench.woken_within(Duration::from_secs(1)).await, Some("a".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

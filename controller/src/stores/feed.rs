@@ -32,8 +32,8 @@ pub(crate) struct Source {
 
 /// Says what a change means to whom.
 pub(crate) type Sink<T> = Arc<dyn Fn(&Changed<T>) + Send + Sync>;
-/// Told after each advance of a store.
-pub(crate) type Advanced = Arc<dyn Fn(&ResourceVersion) + Send + Sync>;
+/// Told after each advance of a store, and whether it can be asked now and could not before, or the other way round.
+pub(crate) type Told = Arc<dyn Fn(bool) + Send + Sync>;
 /// Makes a record of the wire form; `None` if it is not an object at all.
 pub(crate) type Make<T, W> = Arc<dyn Fn(W) -> Option<T> + Send + Sync>;
 
@@ -55,7 +55,7 @@ pub(crate) struct Feed<T, W> {
     pub(crate) client: kube::Client,
     pub(crate) source: Source,
     pub(crate) sink: Sink<T>,
-    pub(crate) advanced: Advanced,
+    pub(crate) told: Told,
     pub(crate) interest: Option<Interest<T>>,
     pub(crate) jitter: Arc<Jitter>,
     pub(crate) make: Make<T, W>,
@@ -162,7 +162,7 @@ where
         let changes = self.store.unavailable(availability.clone());
         changes.iter().for_each(|change| (self.sink)(change));
         if before != availability {
-            (self.advanced)(&self.store.reached());
+            (self.told)(true);
         }
     }
 
@@ -194,10 +194,11 @@ where
                     )));
                 }
                 let stubs: Vec<_> = observed.iter().filter_map(stub_name).collect();
+                let is_turn = self.store.availability() != Availability::Synced;
                 let changes = self.store.replace(observed, &version);
                 stubs.iter().for_each(|name| self.stubbed(name));
                 changes.iter().for_each(|change| (self.sink)(change));
-                (self.advanced)(&version);
+                (self.told)(is_turn);
                 return Ok(version);
             }
         }
@@ -340,7 +341,7 @@ where
         if let Some(changed) = &changed {
             (self.sink)(changed);
         }
-        (self.advanced)(version);
+        (self.told)(false);
         Ok(())
     }
 }

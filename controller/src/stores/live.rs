@@ -128,9 +128,8 @@ impl Stores {
         feeding: &Feeding,
     ) -> Feed<LiveObject, Value> {
         let kind = store.kind.clone();
-        let (for_sink, for_advance, for_stub) =
-            (Arc::clone(self), Arc::clone(self), Arc::clone(self));
-        let (made, advanced, stubbed) = (kind.clone(), kind.clone(), kind.clone());
+        let (for_sink, for_stub) = (Arc::clone(self), Arc::clone(self));
+        let (made, stubbed) = (kind.clone(), kind.clone());
         let for_wanted = Arc::clone(self);
         let wanted = move |object: &LiveObject| {
             instance_of(object).is_some() || for_wanted.references.is_read(&object.object)
@@ -153,7 +152,7 @@ impl Stores {
                 limit: feeding.config.request_timeout,
             },
             sink: Arc::new(move |change| for_sink.live_changed(change)),
-            advanced: Arc::new(move |_| for_advance.advanced(&advanced)),
+            told: super::told(Arc::clone(self), kind.clone()),
             interest: Some(Interest { wanted: Arc::new(wanted), stubbed: Arc::new(stubbed) }),
             jitter: Arc::clone(&feeding.jitter),
             make: Arc::new(move |body| live_object(&made, body)),

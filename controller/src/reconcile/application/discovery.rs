@@ -74,11 +74,12 @@ impl Kinds {
 
     /// Returns what is served; `None` while that is being asked: the key is woken then.
     pub(crate) fn discovery(self: &Arc<Self>, reader: &Key) -> Option<Arc<Discovery>> {
-        let known = self.state().discovery.clone();
-        if known.is_none() {
-            self.look_again(reader);
+        let mut state = self.state();
+        if state.discovery.is_none() {
+            // Under the same lock: an answer that comes between asking and being known as one who asks would wake nobody.
+            self.ask_for(&mut state, reader);
         }
-        known
+        state.discovery.clone()
     }
 
     /// Returns the kind in its preferred version.
@@ -88,13 +89,15 @@ impl Kinds {
 
     /// Asks again, and wakes the key when that is done.
     pub(crate) fn look_again(self: &Arc<Self>, reader: &Key) {
-        let mut state = self.state();
+        self.ask_for(&mut self.state(), reader);
+    }
+
+    fn ask_for(self: &Arc<Self>, state: &mut State, reader: &Key) {
         state.asked.insert(reader.clone());
         if std::mem::replace(&mut state.looking, true) {
             return;
         }
         let earliest = state.looked_at.map(|at| at + PAUSE);
-        drop(state);
         let kinds = Arc::clone(self);
         tokio::spawn(async move {
             if let Some(earliest) = earliest {

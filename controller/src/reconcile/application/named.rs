@@ -15,6 +15,8 @@ use crate::stores::live::live_object;
 
 /// How long a reading counts.
 const FRESH: Duration = Duration::from_secs(60);
+/// Time between two attempts at a reading.
+const PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct State {
@@ -66,22 +68,14 @@ impl Named {
         self.state().known.remove(object);
     }
 
+    /// Reads until there is an answer: who asked has nobody else to wait for.
     async fn read(&self, object: ObjectRef) {
-        let read = client::get(&self.client, &object.path(), Form::Whole, self.limit).await;
-        let lookup = match read {
-            Ok(reply) if reply.status == 404 => Lookup::Absent,
-            Ok(reply) if reply.is_success() => serde_json::from_slice(&reply.body)
-                .ok()
-                .and_then(|body| live_object(&object.kind, body))
-                .map_or(Lookup::Unknown, |live| Lookup::Present(Arc::new(live))),
-            Ok(reply) => {
-                tracing::warn!(%object, error = %reply.message(), "cannot be read");
-                Lookup::Unknown
+        let lookup = loop {
+            match self.attempt(&object).await {
+                Ok(lookup) => break lookup,
+                Err(error) => tracing::warn!(%object, %error, "cannot be read"),
             }
-            Err(error) => {
-                tracing::warn!(%object, %error, "cannot be read");
-                Lookup::Unknown
-            }
+            tokio::time::sleep(PAUSE).await;
         };
         let mut state = self.state();
         state.known.retain(|_, (_, until)| *until > Instant::now());
@@ -89,5 +83,20 @@ impl Named {
         let readers = state.asked.remove(&object).unwrap_or_default();
         drop(state);
         readers.into_iter().for_each(|key| self.queue.wake(key));
+    }
+
+    async fn attempt(&self, object: &ObjectRef) -> Result<Lookup<Arc<LiveObject>>, String> {
+        let reply = client::get(&self.client, &object.path(), Form::Whole, self.limit)
+            .await
+            .map_err(|error| error.to_string())?;
+        if reply.status == 404 {
+            return Ok(Lookup::Absent);
+        }
+        if !reply.is_success() {
+            return Err(reply.message());
+        }
+        let body = serde_json::from_slice(&reply.body).map_err(|error| error.to_string())?;
+        let live = live_object(&object.kind, body).ok_or("it has no metadata")?;
+        Ok(Lookup::Present(Arc::new(live)))
     }
 }
