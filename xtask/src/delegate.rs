@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
-use crate::command::{cargo, run};
+use crate::command::{cargo, output, run};
 
 /// Arguments that are passed on as they are.
 #[derive(Args)]
@@ -47,6 +47,14 @@ pub(crate) fn bed(arguments: &[String]) -> Result<()> {
 /// If it fails.
 pub(crate) fn built(program: &str, arguments: &[&str]) -> Result<()> {
     run(Command::new(target().join(program)).args(arguments))
+}
+
+/// Returns the path of the kustomize that the bed's cache holds.
+///
+/// # Errors
+/// If it cannot be built.
+pub(crate) fn kustomize() -> Result<String> {
+    Ok(output(Command::new(target().join("sluice-bed")).arg("kustomize"))?.trim().to_owned())
 }
 
 /// Builds the programs that the bed and the demo start: one selection, so that dependencies are built once.

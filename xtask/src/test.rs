@@ -24,18 +24,23 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     stage("format", || execute(cargo().args(["fmt", "--all", "--check"])))?;
     stage("tidy", tidy::run)?;
-    stage("lints", || {
-        let lints = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        execute(cargo().args(lints))
-    })?;
-    let build = ["test", "--quiet", "--workspace", "--no-run"];
-    stage("build", || execute(cargo().args(build)))?;
-    let mut tests = vec!["test", "--workspace", "--no-fail-fast"];
-    if options.without_bed {
-        println!("the tests on the bed are left out, as asked");
-        tests.extend(["--exclude", "sluice-e2e"]);
+    let parts: &[&str] = if options.without_bed {
+        println!("the tests on the bed and those with a real kustomize are left out, as asked");
+        &["--workspace", "--exclude", "sluice-e2e"]
     } else {
+        &["--workspace", "--features", "sluice-repo/real-kustomize"]
+    };
+    stage("lints", || {
+        let lints = ["clippy", "--quiet", "--workspace", "--all-targets", "--all-features"];
+        execute(cargo().args(lints).args(["--", "-D", "warnings"]))
+    })?;
+    let build = ["test", "--quiet", "--no-run"];
+    stage("build", || execute(cargo().args(build).args(parts)))?;
+    let mut tests = cargo();
+    tests.args(["test", "--no-fail-fast"]).args(parts);
+    if !options.without_bed {
         stage("parts of the bed", || delegate::built("sluice-bed", &["parts"]))?;
+        tests.env("SLUICE_KUSTOMIZE", delegate::kustomize()?);
     }
-    stage("tests", || execute(cargo().args(tests)))
+    stage("tests", || execute(&mut tests))
 }
