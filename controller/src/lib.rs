@@ -11,7 +11,7 @@ use sluice_analysis::Provided;
 use sluice_repo::{GitConfig, GixGit, Limits, RenderDeps, Repo};
 use sluice_server::{Face, LiveState};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub mod client;
@@ -35,7 +35,7 @@ use client::Clients;
 use clock::Clock;
 use config::Config;
 use leadership::Leadership;
-use queue::Queue;
+use queue::{Key, Queue};
 use roles::Roles;
 use stores::Stores;
 use telemetry::Telemetry;
@@ -195,10 +195,16 @@ async fn dispatch(
     roles: &Arc<Roles>,
     workers: &mut JoinSet<()>,
 ) {
-    let slots = Arc::new(Semaphore::new(config.concurrency));
+    // An abort waits for no slot that slow writes of others hold.
+    let (slots, urgent) = (Semaphore::new(config.concurrency), Semaphore::new(config.concurrency));
+    let (slots, urgent) = (Arc::new(slots), Arc::new(urgent));
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let Some(key) = stores.queue.next().await else { return };
+        let next = tokio::select! {
+            biased;
+            next = with_slot(&urgent, stores.queue.next_urgent()) => next,
+            next = with_slot(&slots, stores.queue.next()) => next,
+        };
+        let Some((key, slot)) = next else { return };
         while workers.try_join_next().is_some() {}
         let (roles, stores) = (Arc::clone(roles), Arc::clone(stores));
         workers.spawn(async move {
@@ -207,6 +213,15 @@ async fn dispatch(
             drop(slot);
         });
     }
+}
+
+/// Waits for a slot, and then for a key. Nothing is lost if this is dropped while it waits.
+async fn with_slot(
+    slots: &Arc<Semaphore>,
+    key: impl Future<Output = Option<Key>>,
+) -> Option<(Key, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    Some((key.await?, slot))
 }
 
 /// Waits until the process is asked to stop. A sender that is gone asks for nothing.

@@ -1,5 +1,5 @@
 //! Which keys are to be decided, and when. One key is never in flight twice; everything that wakes a key while it is in
-//! flight makes it run once more.
+//! flight makes it run once more. Keys whose weight must go wait behind nothing but each other.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -30,13 +30,22 @@ impl std::fmt::Display for Key {
     }
 }
 
+/// Which keys are asked for.
+#[derive(Clone, Copy)]
+enum Lane {
+    Urgent,
+    Usual,
+}
+
 #[derive(Default)]
 struct State {
     ready: VecDeque<Key>,
+    /// Keys that go before all others.
+    urgent: VecDeque<Key>,
     queued: BTreeSet<Key>,
     in_flight: BTreeSet<Key>,
-    /// Woken while in flight.
-    again: BTreeSet<Key>,
+    /// Woken while in flight; true for keys that are urgent.
+    again: BTreeMap<Key, bool>,
     /// The deadline that counts for each key; entries of the heap that differ are void.
     deadlines: BTreeMap<Key, Instant>,
     timers: BinaryHeap<Reverse<(Instant, Key)>>,
@@ -46,10 +55,34 @@ struct State {
 impl State {
     fn push(&mut self, key: Key) {
         if self.in_flight.contains(&key) {
-            self.again.insert(key);
+            self.again.entry(key).or_default();
         } else if self.queued.insert(key.clone()) {
             self.ready.push_back(key);
         }
+    }
+
+    fn push_urgent(&mut self, key: Key) {
+        if self.in_flight.contains(&key) {
+            self.again.insert(key, true);
+            return;
+        }
+        if !self.queued.insert(key.clone()) {
+            if self.urgent.contains(&key) {
+                return;
+            }
+            self.ready.retain(|other| *other != key);
+        }
+        self.urgent.push_back(key);
+    }
+
+    fn take(&mut self, lane: Lane) -> Option<Key> {
+        let key = match lane {
+            Lane::Urgent => self.urgent.pop_front()?,
+            Lane::Usual => self.ready.pop_front()?,
+        };
+        self.queued.remove(&key);
+        self.in_flight.insert(key.clone());
+        Some(key)
     }
 
     /// Moves keys whose deadline has come; returns the next deadline.
@@ -74,6 +107,7 @@ impl State {
 pub(crate) struct Queue {
     state: Mutex<State>,
     changed: Notify,
+    hurried: Notify,
 }
 
 impl Queue {
@@ -85,6 +119,12 @@ impl Queue {
     pub(crate) fn wake(&self, key: Key) {
         self.state().push(key);
         self.changed.notify_one();
+    }
+
+    /// Asks for the key to be decided before all others: weight is to be taken away.
+    pub(crate) fn wake_first(&self, key: Key) {
+        self.state().push_urgent(key);
+        self.hurried.notify_one();
     }
 
     /// Asks for the key to be decided at the instant, instead of at any instant asked for before.
@@ -103,7 +143,23 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Returns the next key, which is in flight from now on; `None` once the queue is closed.
+    /// Returns the next key that goes before all others, in flight from now on; `None` once the queue is closed.
+    pub(crate) async fn next_urgent(&self) -> Option<Key> {
+        loop {
+            {
+                let mut state = self.state();
+                if state.closed {
+                    return None;
+                }
+                if let Some(key) = state.take(Lane::Urgent) {
+                    return Some(key);
+                }
+            }
+            self.hurried.notified().await;
+        }
+    }
+
+    /// Returns the next of all other keys, in flight from now on; `None` once the queue is closed.
     pub(crate) async fn next(&self) -> Option<Key> {
         loop {
             let deadline = {
@@ -112,9 +168,7 @@ impl Queue {
                     return None;
                 }
                 let deadline = state.fire(Instant::now());
-                if let Some(key) = state.ready.pop_front() {
-                    state.queued.remove(&key);
-                    state.in_flight.insert(key.clone());
+                if let Some(key) = state.take(Lane::Usual) {
                     return Some(key);
                 }
                 deadline
@@ -135,17 +189,21 @@ impl Queue {
     pub(crate) fn done(&self, key: &Key) {
         let mut state = self.state();
         state.in_flight.remove(key);
-        if state.again.remove(key) {
-            state.push(key.clone());
+        match state.again.remove(key) {
+            Some(true) => state.push_urgent(key.clone()),
+            Some(false) => state.push(key.clone()),
+            None => {}
         }
         drop(state);
         self.changed.notify_one();
+        self.hurried.notify_one();
     }
 
     /// Lets no further key begin.
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.changed.notify_one();
+        self.hurried.notify_one();
     }
 
     pub(crate) fn in_flight(&self) -> usize {

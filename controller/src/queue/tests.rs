@@ -53,3 +53,30 @@ async fn a_closed_queue_gives_nothing_more() {
     queue.close();
     assert_eq!(queue.next().await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_urgent_key_waits_behind_no_other_and_is_decided_once() {
+    let queue = Queue::default();
+    ["a", "b", "c"].into_iter().for_each(|name| queue.wake(key(name)));
+    queue.wake_first(key("c"));
+    queue.wake_first(key("c"));
+    queue.wake(key("c"));
+    assert_eq!(queue.next_urgent().await, Some(key("c")));
+    assert_eq!(within(&queue, 1).await, Some(key("a")));
+    assert_eq!(within(&queue, 1).await, Some(key("b")));
+    assert_eq!(within(&queue, 1).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_becomes_urgent_in_flight_is_the_next_one_again() {
+    let queue = Queue::default();
+    queue.wake(key("a"));
+    assert_eq!(within(&queue, 1).await, Some(key("a")));
+    queue.wake_first(key("a"));
+    queue.wake(key("a"));
+    let urgent = tokio::time::timeout(Duration::from_secs(1), queue.next_urgent()).await;
+    assert!(urgent.is_err(), "it is in flight");
+    queue.done(&key("a"));
+    assert_eq!(within(&queue, 1).await, None);
+    assert_eq!(queue.next_urgent().await, Some(key("a")));
+}

@@ -1,15 +1,18 @@
 //! Builds the view of an AnalysisRun, and takes its measurements.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice_analysis::{Provided, Query, Sample, SampleError, find};
+use sluice_crds::analysis::AnalysisPhase;
 use sluice_crds::object::{Kind, Meta};
-use sluice_engine::analysis::judge::{Measure, recorded};
+use sluice_engine::analysis::judge::{Measure, recorded, verdict_of};
 use sluice_engine::analysis_run::AnalysisRunReconciler;
 use sluice_engine::config::EngineConfig;
 use sluice_engine::fence::EpochView;
 use sluice_engine::view::{
-    FailureKind, MeasuredValue, MeasurementFact, MeasurementFailure, RunView,
+    AnalysisRunView, FailureKind, MeasuredValue, MeasurementFact, MeasurementFailure, RunView,
 };
 use sluice_lang::Value;
 use tokio::sync::Semaphore;
@@ -26,6 +29,10 @@ use crate::telemetry::Telemetry;
 
 /// Measurements at a time: a slow metrics server holds up measurements, and nothing else.
 pub(crate) const PARALLEL_MEASUREMENTS: usize = 64;
+
+/// How long the record of a failure waits for its Rollout to act on it. A Rollout that cannot be decided, or whose route
+/// cannot be written, is no reason to keep the failure from people.
+const ROLLOUT_FIRST: Duration = Duration::from_secs(10);
 
 /// Sees AnalysisRuns.
 pub(crate) struct RunObserver {
@@ -56,6 +63,9 @@ impl Observer for RunObserver {
         let Some(run) = run_view(&self.facts, &self.secrets, key, run) else {
             return Sight::Waits("a Secret that the run names".into());
         };
+        if let Some(until) = self.rollout_first(&run) {
+            return Sight::WaitsUntil("its Rollout to take the weight away".into(), until);
+        }
         let config = Arc::clone(&self.config);
         let view = RunView { now: self.clock.now(), config, run };
         Sight::Found(Box::new(Found { view, subject }))
@@ -69,14 +79,27 @@ impl Observer for RunObserver {
     fn run(&self, _: &Key, view: &RunView, task: &Measure) -> Work {
         let (clock, facts) = (Arc::clone(&self.clock), Arc::clone(&self.facts));
         let (providers, slots) = (Arc::clone(&self.providers), Arc::clone(&self.slots));
-        let (telemetry, queue) = (Arc::clone(&self.telemetry), Arc::clone(&self.stores.queue));
-        let (measure, owner) = (task.clone(), owner_of(&view.run.run));
+        let telemetry = Arc::clone(&self.telemetry);
+        let (measure, run) = (task.clone(), view.run.clone());
+        let (stores, config) = (Arc::clone(&self.stores), Arc::clone(&self.config));
         Box::pin(async move {
             let Ok(_slot) = slots.acquire().await else { return };
             let fact = measured(&measure, &providers, &*clock, &telemetry).await;
-            facts.add(&measure.uid, fact);
-            // The run's own key is woken at the end of the task; the Rollout's does not wait for what that one does.
-            owner.into_iter().for_each(|key| queue.wake(key));
+            let with = with_fact(&stores, &facts, run, &fact);
+            // What panics here panics in the run's decision too, where it is told.
+            let judged = AssertUnwindSafe(|| has_failed(&with, &*clock, &config));
+            let failed = catch_unwind(judged).unwrap_or(false);
+            match owner_of(&with.run) {
+                // The Rollout goes first, before all others; what it writes wakes the run.
+                Some(key) if failed => {
+                    facts.add_fatal(&measure.uid, fact);
+                    stores.queue.wake_first(key);
+                }
+                owner => {
+                    facts.add(&measure.uid, fact);
+                    owner.into_iter().for_each(|key| stores.queue.wake(key));
+                }
+            }
         })
     }
 
@@ -86,6 +109,40 @@ impl Observer for RunObserver {
             self.stores.runs.all().iter().map(|run| run.meta.uid.clone()).collect();
         self.facts.keep(&alive);
     }
+}
+
+impl RunObserver {
+    /// Returns until when the run's record waits for its Rollout; `None` if it does not.
+    fn rollout_first(&self, run: &AnalysisRunView) -> Option<Instant> {
+        let until = self.facts.fatal_since(&run.run.meta.uid)? + ROLLOUT_FIRST;
+        let owner = owner_of(&run.run)?;
+        // A Rollout that is not here is decided by nobody here.
+        self.stores.rollouts.get(&owner.namespace, &owner.name)?;
+        (until > Instant::now()).then_some(until)
+    }
+}
+
+/// Returns the newest that is known of the run, with the fact.
+fn with_fact(
+    stores: &Stores,
+    facts: &Facts,
+    mut view: AnalysisRunView,
+    fact: &MeasurementFact,
+) -> AnalysisRunView {
+    let meta = &view.run.meta;
+    if let Some(newer) = stores.runs.get(&meta.namespace, &meta.name)
+        && newer.meta.uid == meta.uid
+    {
+        view.run = newer;
+    }
+    view.facts = facts.of(&view.run.meta.uid);
+    view.facts.push(fact.clone());
+    view
+}
+
+fn has_failed(view: &AnalysisRunView, clock: &dyn Clock, config: &EngineConfig) -> bool {
+    let phase = verdict_of(view, clock.now(), config).phase;
+    matches!(phase, AnalysisPhase::Failed | AnalysisPhase::Error)
 }
 
 async fn measured(

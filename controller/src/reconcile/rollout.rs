@@ -106,6 +106,16 @@ impl Observer for RolloutObserver {
     fn forget(&self, key: &Key) {
         self.stores.reads(key, BTreeSet::new());
     }
+
+    /// Runs whose failure was acted on may be recorded now.
+    fn carried_out(&self, view: &RolloutView) {
+        for AnalysisRunView { run, facts, .. } in &view.analysis_runs {
+            if !facts.is_empty() && self.facts.acted_on(&run.meta.uid, facts) {
+                let key = Key::new(Role::Analysis, &*run.meta.namespace, &*run.meta.name);
+                self.stores.queue.wake(key);
+            }
+        }
+    }
 }
 
 impl RolloutObserver {

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use sluice_sim::faults::{Fault, Matches};
 
 use super::stage::{Stage, W5, canary_weight, image, rollout, virtual_service};
 
@@ -14,6 +17,10 @@ spec:
       successCondition: 'result[0] < 0.05'
       provider: { prometheus: { address: 'http://metrics.example', query: errors } }
 ";
+
+fn route_patches() -> Matches {
+    Matches::plural("virtualservices").verb("patch").actor("sluice-writes")
+}
 
 async fn analysed() -> (Stage, super::stage::Running) {
     let stage = Stage::new();
@@ -41,13 +48,27 @@ async fn good_measurements_let_a_canary_through() {
 async fn a_bad_measurement_takes_the_weight_away_before_anything_else_is_written() {
     let (stage, controller) = analysed().await;
     let before = stage.recorded("sluice-writes").len();
+    let slow = Fault::Delay(Duration::from_millis(500));
+    stage.service.with_faults(|faults| faults.on(route_patches(), 0, 1, slow));
     stage.fakes.answers(0.2);
     stage.until(30, "weight 0", |stage| canary_weight(&stage.get(&virtual_service())) == 0).await;
     let writes = stage.since("sluice-writes", before);
-    let to_rollout = |line: &&String| !line.contains("/analysisruns/");
-    let first = writes.iter().find(to_rollout).unwrap();
-    assert!(first.contains("/virtualservices/web"), "{writes:#?}");
+    assert!(writes[0].contains("/virtualservices/web"), "{writes:#?}");
     stage.phase(60, "Degraded").await;
+    let recorded = |stage: &Stage| stage.runs()[0]["phase"] == "Failed";
+    stage.until(5, "a record of the failure", recorded).await;
+    controller.terminate().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_cannot_be_written_keeps_no_failure_off_the_record() {
+    let (stage, controller) = analysed().await;
+    let refused = Fault::ErrorBefore(403);
+    stage.service.with_faults(|faults| faults.on(route_patches(), 0, u32::MAX, refused));
+    stage.fakes.answers(0.2);
+    let recorded = |stage: &Stage| stage.runs()[0]["phase"] == "Failed";
+    stage.until(20, "a record of the failure", recorded).await;
+    assert_eq!(canary_weight(&stage.get(&virtual_service())), 20);
     controller.terminate().await.unwrap();
 }
 
@@ -55,7 +76,7 @@ async fn a_bad_measurement_takes_the_weight_away_before_anything_else_is_written
 async fn a_metrics_server_that_is_down_holds_the_weight_and_aborts_nothing_within_its_budget() {
     let (stage, controller) = analysed().await;
     *stage.fakes.metric.lock().unwrap() = None;
-    stage.pass(std::time::Duration::from_secs(120)).await;
+    stage.pass(Duration::from_secs(120)).await;
     assert_eq!(canary_weight(&stage.get(&virtual_service())), 20, "{:#}", stage.runs());
     let aborted = stage.get(&rollout()).pointer("/status/abort").cloned();
     assert_ne!(aborted, Some(Value::Bool(true)), "{:#}", stage.runs());
