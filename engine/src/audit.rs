@@ -1,7 +1,8 @@
 //! The invariants S1–S25 of a Rollout, checked by code that knows the laws and not the algorithm.
 //!
 //! [`audit`] looks at one decision and the view that it was made on: it runs before every plan, and a violating decision is
-//! not executed. [`check_history`] looks at what an API server recorded: every revision of every object, whoever wrote it.
+//! not executed. [`check_history`] looks at what an API server recorded: every revision of every object, whoever wrote it; and
+//! [`check_requests`] at what it was asked.
 //! Nothing here calls what `rollout` decides with; the arithmetic of need and share is written a second time on purpose.
 //!
 //! Source: `reliability` 3.
@@ -18,7 +19,7 @@ mod status;
 mod writes;
 
 pub use decision::audit;
-pub use history::check_history;
+pub use history::{HistoryRequest, check_history, check_requests};
 
 /// One revision of one object, as a recorder saw it.
 #[derive(Clone, PartialEq, Debug)]

@@ -68,7 +68,7 @@ impl<'a> Traffic<'a> {
         let mut routed_at = None;
         for name in routing.virtual_services() {
             let Some(record) = named(&Kind::VIRTUAL_SERVICE, name) else { continue };
-            shares.extend(routing.shares(&record.spec));
+            shares.extend(routing.shares(name, &record.spec));
             let at = record.meta.annotations.get(ROUTED_AT);
             let at = at.and_then(|at| DateTime::parse_from_rfc3339(at).ok()).map(|at| at.to_utc());
             routed_at = at.max(routed_at);
@@ -250,7 +250,7 @@ impl Audit<'_> {
                 found.push(violation("S1", format!("the patch of {object} does not fit")));
                 continue;
             };
-            let shares = traffic.routing.shares(&spec);
+            let shares = traffic.routing.shares(&object.name, &spec);
             for share in &shares {
                 if !share.in_range || share.total != 100 {
                     let total = share.total;
@@ -265,7 +265,9 @@ impl Audit<'_> {
         let first = self.decision.plan.stages.first();
         let cd = self.candidate();
         let carried = cd.map_or(0, |cd| traffic.weight(cd));
-        let able = self.stable().is_some_and(|st| self.suffices(st, 100));
+        // A stable destination that reaches something else is put right first.
+        let right = traffic.stable.is_none() || traffic.stable.as_deref() == self.stable();
+        let able = right && self.stable().is_some_and(|st| self.suffices(st, 100));
         let routed_first =
             first.is_some_and(|stage| stage.iter().any(|a| matches!(a, Action::Route { .. })));
         if aborting && carried > 0 && able && !routed_first {

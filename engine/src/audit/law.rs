@@ -1,6 +1,6 @@
 //! What the laws are stated in: need, weight of a revision, what a destination resolves to (`reliability` 3.1).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use sluice_crds::labels::POD_TEMPLATE_HASH;
@@ -59,10 +59,25 @@ impl<'a> Routing<'a> {
         (self.canary.canary_service.as_deref(), self.canary.stable_service.as_deref())
     }
 
-    /// Returns the shares of every HTTP route of the VirtualService that has a destination for the canary.
-    pub(super) fn shares(&self, spec: &Value) -> Vec<RouteShares> {
+    /// Names of the routes that are managed in a VirtualService; `None` where none is named and the only one is meant.
+    pub(super) fn names(&self, virtual_service: &str) -> Option<BTreeSet<&'a str>> {
+        let istio = self.canary.traffic_routing.as_ref().and_then(|r| r.istio.as_ref())?;
+        let all = istio.virtual_service.iter().chain(istio.virtual_services.iter().flatten());
+        let here = all.filter(|vs| vs.name.split('.').next() == Some(virtual_service));
+        let names: BTreeSet<&str> =
+            here.flat_map(|vs| vs.routes.iter().flatten()).map(String::as_str).collect();
+        (!names.is_empty()).then_some(names)
+    }
+
+    /// Returns the shares of every managed HTTP route of the VirtualService that has a destination for the canary.
+    pub(super) fn shares(&self, virtual_service: &str, spec: &Value) -> Vec<RouteShares> {
+        let names = self.names(virtual_service);
+        let managed = |route: &&Value| {
+            let name = route.get("name").and_then(Value::as_str).unwrap_or_default();
+            names.as_ref().is_none_or(|names| names.contains(name))
+        };
         let routes = spec.get("http").and_then(Value::as_array).into_iter().flatten();
-        routes.filter_map(|route| self.route(route)).collect()
+        routes.filter(managed).filter_map(|route| self.route(route)).collect()
     }
 
     fn route(&self, route: &Value) -> Option<RouteShares> {

@@ -1,22 +1,22 @@
 //! One state of a recorded history, in the words of the laws.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::Duration;
-use sluice_crds::rollout::RolloutRecord;
+use sluice_crds::rollout::{CanaryStep, RolloutRecord};
 
-use super::HistoryRevision;
-use super::law::{RouteShares, Routing, least_available, need};
+use super::law::{RouteShares, least_available, need, replicas};
 use crate::view::ReplicaSetRecord;
 
 /// What the laws speak of, at one revision.
 pub(super) struct State {
-    pub(super) rollout: RolloutRecord,
+    pub(super) rollout: Arc<RolloutRecord>,
     pub(super) shares: Vec<RouteShares>,
     pub(super) canary: Option<String>,
     pub(super) stable: Option<String>,
     pub(super) weights: BTreeMap<String, u32>,
-    pub(super) sets: BTreeMap<String, ReplicaSetRecord>,
+    pub(super) sets: BTreeMap<String, Arc<ReplicaSetRecord>>,
 }
 
 impl State {
@@ -39,7 +39,7 @@ impl State {
     }
 
     pub(super) fn available(&self, hash: &str) -> u32 {
-        self.sets.get(hash).map_or(0, ReplicaSetRecord::available)
+        self.sets.get(hash).map_or(0, |rs| rs.available())
     }
 
     pub(super) fn least(&self, hash: &str, weight: u32) -> u32 {
@@ -89,19 +89,52 @@ impl State {
         deed(self) != deed(other) || sizes(self) != sizes(other) || self.weights != other.weights
     }
 
-    /// Whether the revision is of the Rollout itself or of something that it owns or names.
-    pub(super) fn is_touched_by(&self, revision: &HistoryRevision) -> bool {
-        let name = revision.object["metadata"]["name"].as_str().unwrap_or_default();
-        match revision.kind.kind.as_ref() {
-            "Rollout" => name == self.rollout.meta.name,
-            "ReplicaSet" => self.sets.values().any(|rs| rs.meta.name == name),
-            "Service" => Routing::of(&self.rollout.spec).is_some_and(|routing| {
-                let (canary, stable) = routing.services();
-                canary == Some(name) || stable == Some(name)
-            }),
-            "VirtualService" => Routing::of(&self.rollout.spec)
-                .is_some_and(|routing| routing.virtual_services().contains(&name)),
-            _ => false,
-        }
+    /// Attempt at the current revision.
+    pub(super) fn attempt(&self) -> i64 {
+        self.rollout.status.sluice.as_ref().and_then(|own| own.attempt).unwrap_or(1)
+    }
+
+    /// How often the stable revision changed.
+    pub(super) fn stable_seq(&self) -> i64 {
+        self.rollout.status.sluice.as_ref().and_then(|own| own.stable_seq).unwrap_or(0)
+    }
+
+    pub(super) fn steps(&self) -> &[CanaryStep] {
+        let canary = self.rollout.spec.strategy.canary.as_deref();
+        canary.and_then(|canary| canary.steps.as_deref()).unwrap_or_default()
+    }
+
+    /// Current step.
+    pub(super) fn index(&self) -> usize {
+        usize::try_from(self.rollout.status.current_step_index.unwrap_or(0)).unwrap_or(0)
+    }
+
+    /// Whether a rule passes over steps: full promotion, or a rollback window.
+    pub(super) fn skips_steps(&self) -> bool {
+        self.rollout.status.promote_full == Some(true)
+            || self.rollout.spec.rollback_window.is_some()
+    }
+
+    /// Whether the stable set shrinks as traffic leaves it.
+    pub(super) fn scales_stable(&self) -> bool {
+        let canary = self.rollout.spec.strategy.canary.as_deref();
+        canary.is_some_and(|canary| canary.dynamic_stable_scale == Some(true))
+    }
+
+    /// Whether nothing is left to do: Healthy, every set at its size, all traffic on the stable one.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let status = &self.rollout.status;
+        let Some(stable) = self.stable_hash() else { return false };
+        let observed = status.observed_generation.as_deref();
+        let n = replicas(&self.rollout.spec);
+        let settled = |(hash, rs): (&String, &Arc<ReplicaSetRecord>)| {
+            let wanted = if hash == stable { n } else { 0 };
+            rs.replicas == wanted && rs.existing == wanted && rs.available() == wanted
+        };
+        status.phase.as_deref() == Some("Healthy")
+            && observed == Some(self.rollout.meta.generation.to_string().as_str())
+            && self.candidate().is_none()
+            && self.sets.iter().all(settled)
+            && (self.shares.is_empty() || self.weights.get(stable) == Some(&100))
     }
 }

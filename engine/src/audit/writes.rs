@@ -36,7 +36,8 @@ fn leaves(value: &Value, at: String) -> Vec<String> {
     }
 }
 
-fn is_ours(kind: &Kind, path: &str) -> bool {
+/// Whether the engine may write the path of an object of the kind.
+pub(super) fn is_ours(kind: &Kind, path: &str) -> bool {
     if let Some(annotation) = path.strip_prefix("/metadata/annotations") {
         let key = annotation.trim_start_matches('/').replace("~1", "/").replace("~0", "~");
         return is_our_annotation(kind, &key);

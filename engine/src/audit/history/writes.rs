@@ -1,0 +1,143 @@
+//! S16–S18, S21, G6: whose object is written, which of its fields, and whether it changes anything.
+
+use serde_json::Value;
+use sluice_crds::labels::{MANAGER_STATUS, POD_TEMPLATE_HASH};
+use sluice_crds::object::Meta;
+
+use super::super::law::Routing;
+use super::super::writes::is_ours;
+use super::difference::is_below;
+use super::{DECIDED_AGO, History, Key, Step};
+
+/// Kinds that the engine writes.
+const KINDS: [&str; 6] =
+    ["Rollout", "ReplicaSet", "Service", "VirtualService", "DestinationRule", "AnalysisRun"];
+/// Kinds that the engine creates.
+const CREATED: [&str; 2] = ["ReplicaSet", "AnalysisRun"];
+
+impl History {
+    /// S16, S17.
+    pub(super) fn ownership(&mut self, step: &Step<'_>) {
+        if step.is("ReplicaSet") {
+            for detail in self.strays(step) {
+                self.fail("S16", step, detail);
+            }
+        }
+        if let Some(since) = self.contested.get(&step.key)
+            && step.at() - *since > DECIDED_AGO
+            && !step.is_touch()
+        {
+            let names = self.named.get(&step.key).map_or(0, |names| names.len());
+            self.fail("S17", step, format!("written while {names} Rollouts name it"));
+        }
+    }
+
+    /// What is wrong with the owner and, at birth, with the rest of a ReplicaSet that we wrote.
+    fn strays(&self, step: &Step<'_>) -> Vec<String> {
+        let mut all = Vec::new();
+        let object = &step.revision.object;
+        let meta = |object: &Value| -> Meta {
+            serde_json::from_value(object["metadata"].clone()).unwrap_or_default()
+        };
+        let owner = |object: &Value| meta(object).owner;
+        let Some(now) = owner(object).filter(|owner| owner.kind == "Rollout") else {
+            return vec!["we write a ReplicaSet that no Rollout owns".to_owned()];
+        };
+        let was = step.old.as_ref().and_then(owner);
+        if let Some(was) = &was
+            && was.uid != now.uid
+        {
+            all.push(format!("taken from {} {}", was.kind, was.name));
+        }
+        let home = self.homes.get(&now.uid);
+        if was.is_none() && home.is_none_or(|home| home.2 != now.name) {
+            all.push(format!("given to Rollout {} with uid {}, which is gone", now.name, now.uid));
+        }
+        if step.old.is_none() {
+            if object["spec"]["replicas"].as_i64() != Some(0) {
+                all.push("a ReplicaSet is created with Pods".to_owned());
+            }
+            let hash = object["metadata"]["labels"][POD_TEMPLATE_HASH].as_str();
+            let name = format!("{}-{}", now.name, hash.unwrap_or_default());
+            if step.key.2 != name {
+                all.push(format!("a ReplicaSet is created that should be named {name}"));
+            }
+        }
+        all
+    }
+
+    /// Whether several Rollouts name the object; they may share a VirtualService if each names routes of its own.
+    pub(super) fn is_contested(&self, object: &Key) -> bool {
+        let Some(names) = self.named.get(object).filter(|names| names.len() > 1) else {
+            return false;
+        };
+        if object.0 != "VirtualService" {
+            return true;
+        }
+        let routes: Vec<_> = names
+            .iter()
+            .filter_map(|key| Routing::of(&self.rollouts.get(key)?.spec)?.names(&object.2))
+            .collect();
+        let all = routes.len() == names.len();
+        let apart = |i: usize| routes[..i].iter().all(|other| other.is_disjoint(&routes[i]));
+        !all || !(0..routes.len()).all(apart)
+    }
+
+    /// S18, and S21: what we changed is ours to change, and is not nothing.
+    pub(super) fn fields(&mut self, step: &Step<'_>) {
+        if !KINDS.contains(&step.key.0.as_str()) {
+            return;
+        }
+        if step.old.is_none() {
+            if !CREATED.contains(&step.key.0.as_str()) {
+                self.fail("S18", step, "we create an object of a kind that is not ours to create");
+            }
+            return;
+        }
+        if step.changed.is_empty() {
+            self.fail("S21", step, "a write of ours changes nothing");
+            return;
+        }
+        let kind = &step.revision.kind;
+        let is_status = step.writer() == MANAGER_STATUS;
+        let allowed = |path: &String| {
+            let of_status = is_below(path, "/status");
+            if is_status { of_status } else { !of_status && is_ours(kind, path) }
+        };
+        let foreign: Vec<&str> =
+            step.changed.iter().filter(|path| !allowed(path)).map(String::as_str).collect();
+        if !foreign.is_empty() {
+            let detail = format!("{} changes {}", step.writer(), foreign.join(", "));
+            self.fail("S18", step, detail);
+        }
+    }
+
+    /// G6: sync leaves what the engine owns.
+    pub(super) fn sync_kept_off(&mut self, step: &Step<'_>) {
+        let (Some(old), false) = (&step.old, step.revision.deleted) else { return };
+        let new = &step.revision.object;
+        let rollouts = self.named.get(&step.key).into_iter().flatten();
+        let specs = rollouts.filter_map(|key| Some(&self.rollouts.get(key)?.spec));
+        let mut routings = specs.filter_map(Routing::of);
+        let touched = match step.key.0.as_str() {
+            "Service" => {
+                let hash = |o: &Value| o["spec"]["selector"][POD_TEMPLATE_HASH].clone();
+                !hash(old).is_null() && hash(old) != hash(new)
+            }
+            "ReplicaSet" => old["spec"]["replicas"] != new["spec"]["replicas"],
+            "VirtualService" => routings.any(|routing| {
+                routing.shares(&step.key.2, &old["spec"])
+                    != routing.shares(&step.key.2, &new["spec"])
+            }),
+            "DestinationRule" => routings.any(|routing| {
+                let hashes = |o: &Value| routing.reached(|_| None, Some(&o["spec"]));
+                let was = hashes(old);
+                was != (None, None) && was != hashes(new)
+            }),
+            _ => false,
+        };
+        if touched {
+            self.fail("G6", step, "sync changes a field that the rollout engine owns");
+        }
+    }
+}
