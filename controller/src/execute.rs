@@ -15,6 +15,9 @@ use crate::leadership::Leadership;
 use crate::queue::Key;
 use crate::telemetry::Telemetry;
 
+/// How the refusal of a create ends that met an object of somebody else.
+pub(crate) const NOT_OURS: &str = "exists and is not ours";
+
 /// What became of one write (`design.md` 8).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
@@ -202,7 +205,7 @@ impl Executor {
             }
             // Objects without an owner of ours are known by their name alone.
             None => Outcome::AlreadyExistsOurs(metadata.resource_version),
-            Some(_) => Outcome::Refused(format!("{} exists and is not ours", write.object)),
+            Some(_) => Outcome::Refused(format!("{} {NOT_OURS}", write.object)),
         }
     }
 }

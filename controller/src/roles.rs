@@ -20,7 +20,7 @@ use crate::reconcile::analysis_run::{PARALLEL_MEASUREMENTS, RunObserver};
 use crate::reconcile::application::discovery::Kinds;
 use crate::reconcile::application::named::Named;
 use crate::reconcile::application::{ApplicationObserver, FromApplications};
-use crate::reconcile::rollout::RolloutObserver;
+use crate::reconcile::rollout::{RolloutObserver, Taken};
 use crate::reconcile::{Reconcile, Shell};
 use crate::secrets::Secrets;
 use crate::stores::Stores;
@@ -61,6 +61,7 @@ impl Roles {
                 stores: Arc::clone(stores),
                 control_namespace: config.application_namespace.clone(),
             }),
+            taken: Taken::default(),
         };
         let runs = RunObserver {
             clock: Arc::clone(&deps.clock),

@@ -28,6 +28,11 @@ pub const SLUICE_PREFIX: &str = "sluice.dev/";
 pub const SWITCHED_AT: &str = "sluice.dev/switched-at";
 /// Annotation on a router object: when we last changed its weights; capacity may go a confirmation later.
 pub const ROUTED_AT: &str = "sluice.dev/routed-at";
+/// Annotation on a ReplicaSet: when we last changed its size.
+pub const SCALED_AT: &str = "sluice.dev/scaled-at";
+/// Annotation on what the engine writes: what it wrote last, and how often in a row: `<Rollout> <value> <times>`. Who finds
+/// another value there knows that somebody else wrote it.
+pub const WROTE: &str = "sluice.dev/wrote";
 /// Annotation on an AnalysisRun: the attempt at the revision that it belongs to.
 pub const ATTEMPT: &str = "sluice.dev/attempt";
 /// Annotation by which a synced object names the Application that tracks it (Argo CD).

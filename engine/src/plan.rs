@@ -138,6 +138,8 @@ pub enum WakeReason {
     MinReady,
     /// Counts that waited for company are written to the status.
     StatusDue,
+    /// A field that somebody else keeps changing may be put right again.
+    Contention,
 }
 
 impl WakeReason {
@@ -156,6 +158,7 @@ impl WakeReason {
             Self::SelfHeal => "self_heal",
             Self::MinReady => "min_ready",
             Self::StatusDue => "status_due",
+            Self::Contention => "contention",
         }
     }
 }

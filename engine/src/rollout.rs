@@ -18,6 +18,7 @@ mod abort;
 mod action;
 mod analysis;
 mod canary;
+mod contention;
 mod deadline;
 mod fencing;
 mod history;
@@ -34,9 +35,11 @@ mod steps;
 pub mod template_hash;
 
 pub use action::{Action, Role, Target};
+pub use routes::hosts;
 
+use contention::Fight;
 use problems::Check;
-use routes::Traffic;
+use routes::{Edits, Traffic};
 use situation::Situation;
 use steps::Transition;
 
@@ -107,6 +110,15 @@ fn decide(view: &RolloutView) -> Decided {
             still(view, report)
         }
         Check::Problems(found) => invalid(view, &found, report),
+        Check::Unjudged(canary, found) => {
+            let s = Situation::observe(view, canary);
+            // Who judges the update cannot be asked; to take it back, nobody has to be.
+            if abort::find(&s, &analysis::verdicts(&s)).is_on() {
+                progress(view, &s, report)
+            } else {
+                invalid(view, &found, report)
+            }
+        }
         Check::Ready(canary) => progress(view, &Situation::observe(view, canary), report),
     }
 }
@@ -128,11 +140,14 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
     let split = traffic.map(|traffic| split::decide(s, traffic, &abort)).unwrap_or_default();
     let blind = verdicts.outage().is_some() && !s.is_promoted() && !s.skips_steps();
     let weights = match (traffic, split.canary) {
-        (Some(traffic), Some(canary)) if blind && canary > traffic.canary.weight => Vec::new(),
-        (Some(traffic), Some(canary)) => routes::edits(s, traffic, canary),
-        _ => Vec::new(),
+        (Some(traffic), Some(canary)) if blind && canary > traffic.canary.weight => {
+            Edits::default()
+        }
+        (Some(traffic), Some(canary)) => routes::edits(s, traffic, canary, abort.urgency()),
+        _ => Edits::default(),
     };
-    let switches = if s.is_changed() { Vec::new() } else { services::switches(s, traffic, &abort) };
+    let switches =
+        if s.is_changed() { Edits::default() } else { services::switches(s, traffic, &abort) };
     let capacity = canary::capacity(s, traffic, &abort);
     let mut rest = metadata::upkeep(s);
     rest.extend(analysis::changes(s, &verdicts, &abort));
@@ -142,8 +157,10 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
     let retreats = traffic.is_some_and(|traffic| {
         split.canary.is_some_and(|canary| canary < traffic.canary.weight) && !s.is_promoted()
     });
+    let fights = [&weights.fights, &switches.fights, &capacity.fights].map(Vec::as_slice).concat();
     let plan = order(births, weights, retreats, switches, &capacity, rest);
     let routed = plan.actions().any(|action| matches!(action, Action::Route { .. }));
+    let contended = said(&fights, &mut report, &mut wake);
     report.waiting.extend(waits(&split, &capacity));
     for due in [&split.wake, &capacity.wake, &deadline::wake(s)] {
         wake = Wake::earliest(wake, due.clone());
@@ -154,6 +171,7 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
         verdicts: &verdicts,
         transition: &transition,
         routed: split.canary.filter(|_| routed),
+        contended: &contended,
     };
     let (next, notices) = status::next(s, &inputs);
     let weight = traffic.map_or(0, |traffic| traffic.canary.weight);
@@ -171,27 +189,45 @@ fn births(view: &RolloutView, s: &Situation<'_>) -> Vec<Action> {
     if first.is_some() { first.into_iter().collect() } else { births }
 }
 
-/// Puts actions in order. Weight that is taken away goes first and alone; then each kind waits for the kinds before it.
+/// Says which fields are left alone, or wait, because somebody else keeps changing them.
+fn said(fights: &[Fight], report: &mut Report, wake: &mut Option<Wake>) -> Vec<String> {
+    let mut contended = Vec::new();
+    for fight in fights {
+        *wake = Wake::earliest(wake.take(), Some(fight.wake()));
+        if fight.given_up {
+            report.problem(fight.message(), "stop the other writer");
+            contended.push(fight.message());
+        } else {
+            let (what, until) = fight.wait();
+            report.waits(what, Some(until));
+        }
+    }
+    contended
+}
+
+/// Puts actions in order. Weight that is taken away goes first and alone; then each kind waits for the kinds before it, also
+/// while somebody else keeps one of them from being done.
 fn order(
     births: Vec<Action>,
-    weights: Vec<Action>,
+    weights: Edits,
     retreats: bool,
-    switches: Vec<Action>,
+    switches: Edits,
     capacity: &canary::Capacity,
     rest: Vec<Action>,
 ) -> Plan<Action> {
     let mut plan = Plan::empty();
     let mut rest = rest;
-    if retreats && !weights.is_empty() {
-        plan.then(weights);
+    let is_due = |edits: &Edits| !edits.actions.is_empty() || !edits.fights.is_empty();
+    if retreats && !weights.actions.is_empty() {
+        plan.then(weights.actions);
     } else if !births.is_empty() {
         plan.then(births);
-    } else if !capacity.up.is_empty() {
+    } else if !capacity.up.is_empty() || capacity.lacks {
         plan.then(capacity.up.clone());
-    } else if !switches.is_empty() {
-        plan.then(switches);
-    } else if !weights.is_empty() {
-        plan.then(weights);
+    } else if is_due(&switches) {
+        plan.then(switches.actions);
+    } else if is_due(&weights) {
+        plan.then(weights.actions);
     } else {
         plan.then(capacity.down.clone());
     }

@@ -1,6 +1,6 @@
 //! Everything that a decision may look at, as plain values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -66,7 +66,8 @@ pub struct RolloutView {
     pub replica_sets: Vec<Arc<ReplicaSetRecord>>,
     /// The Services that the spec names, by name.
     pub services: BTreeMap<String, Lookup<Arc<ServiceRecord>>>,
-    /// Ready endpoints of those Services, by Service name: how many Pods of which hash EndpointSlices list as ready.
+    /// Ready endpoints of those Services, and of the hosts of DestinationRules
+    /// ([`hosts`](crate::rollout::hosts)), by Service name: how many Pods of which hash EndpointSlices list as ready.
     pub endpoints: BTreeMap<String, EndpointCounts>,
     /// The router objects that the spec names: VirtualServices and DestinationRules.
     pub routes: BTreeMap<ObjectRef, Lookup<Arc<RouteRecord>>>,
@@ -79,6 +80,8 @@ pub struct RolloutView {
     pub confirmations: BTreeMap<ObjectRef, Fact<String>>,
     /// Other Rollouts that name one of our Services or routes (F30): `Service shop/web` → `shop/other`.
     pub claims: BTreeMap<ObjectRef, String>,
+    /// Names of ReplicaSets of others, as far as known: a create of one of our own met them. Empty almost always.
+    pub taken: BTreeSet<String>,
     /// Template hashes that the Application managing this Rollout holds in quarantine.
     pub quarantined: BTreeMap<String, String>,
 }

@@ -80,15 +80,23 @@ pub fn rollout(api: &ApiServer, object: &ObjectRef, around: &Surroundings) -> Op
             }
         }
     }
+    for host in sluice_engine::rollout::hosts(&routes, &namespace) {
+        let service = ObjectRef::namespaced(Kind::SERVICE, &namespace, &host);
+        if api.get(&service).is_some() {
+            endpoints.insert(host, endpoint_counts(api, &service));
+        }
+    }
     let runs = api.objects(&Kind::ANALYSIS_RUN, Some(&namespace)).into_iter();
     let runs = runs.filter_map(|run| parsed::<AnalysisRunRecord>(&run));
     let owned = runs.filter(|run| run.meta.is_owned_by(&rollout.meta.uid));
     let analysis_runs = owned.map(|run| run_view(run, around)).collect();
+    let replica_sets = replica_sets(api, &rollout);
     Some(RolloutView {
         now: around.now,
         config: Arc::clone(&around.config),
         epoch: around.epoch.clone(),
-        replica_sets: replica_sets(api, &rollout),
+        taken: taken(api, &rollout, &replica_sets),
+        replica_sets,
         rollout: Arc::new(rollout),
         services,
         endpoints,
@@ -129,6 +137,19 @@ fn replica_sets(api: &ApiServer, rollout: &RolloutRecord) -> Vec<Arc<ReplicaSetR
             || (set.meta.owner.is_none() && selector.is_some() && matches(set))
     });
     ours.map(Arc::new).collect()
+}
+
+/// Names of ReplicaSets of others that the Rollout could want for one of its own.
+fn taken(
+    api: &ApiServer,
+    rollout: &RolloutRecord,
+    ours: &[Arc<ReplicaSetRecord>],
+) -> BTreeSet<String> {
+    let prefix = format!("{}-", rollout.meta.name);
+    let all = api.objects(&Kind::REPLICA_SET, Some(&rollout.meta.namespace)).into_iter();
+    let names = all.map(|set| text(&set, "/metadata/name").to_owned());
+    let others = names.filter(|name| !ours.iter().any(|set| set.meta.name == *name));
+    others.filter(|name| name.starts_with(&prefix)).collect()
 }
 
 fn endpoint_counts(api: &ApiServer, service: &ObjectRef) -> EndpointCounts {

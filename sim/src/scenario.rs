@@ -68,6 +68,8 @@ pub struct Pods {
     pub ready_after_seconds: Option<f64>,
     /// From deletion to the end. Default 1 s.
     pub terminated_after_seconds: Option<f64>,
+    /// From ready (or its loss) to the EndpointSlice. Default 0.
+    pub listed_after_seconds: Option<f64>,
 }
 
 /// Something that happens.
@@ -104,8 +106,12 @@ pub enum Deed {
     Patch(Value),
     /// Deletes an object.
     Delete(Named),
-    /// Lets the available Pods of a ReplicaSet fail, by name prefix, until they are deleted.
+    /// Lets the available Pods of a ReplicaSet fail, by name prefix, until they are deleted or healed.
     FailPods(String),
+    /// Lets one Pod fail that has not failed yet, by name prefix.
+    FailPod(String),
+    /// Lets failed Pods start again, by name prefix.
+    HealPods(String),
 }
 
 /// An object by kind and name.
@@ -190,7 +196,7 @@ impl Scenario {
                 .pods
                 .terminated_after_seconds
                 .map_or(default.terminated_after, seconds),
-            ..default
+            endpoint_delay: self.pods.listed_after_seconds.map_or(default.endpoint_delay, seconds),
         };
         let mut world = World::new(start(), config);
         for manifest in &self.manifests {
@@ -272,7 +278,18 @@ fn perform(
             let path = path_of(&world.api, &object.unwrap_or_default())?;
             (format!("deletes {} {}", named.kind, named.name), Call::new("DELETE", &path))
         }
-        Deed::FailPods(prefix) => return fail_pods(world, prefix, transcript),
+        Deed::FailPods(prefix) => {
+            transcript.user(world.now(), &format!("the Pods {prefix}* fail"));
+            return set_behaviour(world, prefix, &json!("crash"), usize::MAX);
+        }
+        Deed::FailPod(prefix) => {
+            transcript.user(world.now(), &format!("a Pod {prefix}* fails"));
+            return set_behaviour(world, prefix, &json!("crash"), 1);
+        }
+        Deed::HealPods(prefix) => {
+            transcript.user(world.now(), &format!("the Pods {prefix}* start again"));
+            return set_behaviour(world, prefix, &Value::Null, usize::MAX);
+        }
         about_rollout => on_rollout(world, event.at, about_rollout)?,
     };
     transcript.user(world.now(), &text);
@@ -326,26 +343,32 @@ fn on_rollout(world: &World, at: f64, deed: &Deed) -> Result<(String, Call), Sce
         Deed::Replicas(replicas) => {
             (format!("sets replicas to {replicas}"), spec(json!({ "replicas": replicas })))
         }
-        Deed::Apply(_) | Deed::Patch(_) | Deed::Delete(_) | Deed::FailPods(_) => {
-            (String::new(), Call::new("GET", &path))
-        }
+        Deed::Apply(_)
+        | Deed::Patch(_)
+        | Deed::Delete(_)
+        | Deed::FailPods(_)
+        | Deed::FailPod(_)
+        | Deed::HealPods(_) => (String::new(), Call::new("GET", &path)),
     })
 }
 
-fn fail_pods(
+/// Changes how at most so many Pods behave, of those that behave otherwise.
+fn set_behaviour(
     world: &mut World,
     prefix: &str,
-    transcript: &mut Transcript,
+    behaviour: &Value,
+    most: usize,
 ) -> Result<(), ScenarioError> {
-    transcript.user(world.now(), &format!("the Pods {prefix}* fail"));
-    for pod in world.api.objects(&Kind::POD, None) {
+    let key = crate::workloads::BEHAVIOUR;
+    let mut pods = world.api.objects(&Kind::POD, None);
+    pods.retain(|pod| {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        if name.starts_with(prefix) {
-            let annotations = json!({ crate::workloads::BEHAVIOUR: "crash" });
-            let patch = json!({ "metadata": { "annotations": annotations } });
-            let call = Call::new("PATCH", &path_of(&world.api, &pod)?).with_body(MERGE, &patch);
-            send(world, name, &call)?;
-        }
+        name.starts_with(prefix) && pod["metadata"]["annotations"][key] != *behaviour
+    });
+    for pod in pods.into_iter().take(most) {
+        let patch = json!({ "metadata": { "annotations": { key: behaviour } } });
+        let call = Call::new("PATCH", &path_of(&world.api, &pod)?).with_body(MERGE, &patch);
+        send(world, pod["metadata"]["name"].as_str().unwrap_or_default(), &call)?;
     }
     Ok(())
 }

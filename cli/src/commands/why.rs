@@ -119,10 +119,18 @@ impl Observer<'_> {
             analysis_runs: self.analysis_runs().await?,
             confirmations: BTreeMap::new(),
             claims: BTreeMap::new(),
+            taken: BTreeSet::new(),
             quarantined: BTreeMap::new(),
         };
         for object in reads.objects {
             self.read(&mut view, &object).await?;
+        }
+        for host in sluice_engine::rollout::hosts(&view.routes, self.namespace) {
+            let service = ObjectRef::namespaced(Kind::SERVICE, self.namespace, &host);
+            if self.reader.get(&service).await?.is_some() {
+                let counts = self.endpoints(&host).await?;
+                view.endpoints.insert(host, counts);
+            }
         }
         Ok(view)
     }

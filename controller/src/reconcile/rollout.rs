@@ -1,7 +1,7 @@
 //! Builds the view of a Rollout.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
 use sluice_crds::object::{Kind, Meta, ObjectRef};
@@ -16,6 +16,7 @@ use sluice_engine::view::{AnalysisRunView, Lookup, ReplicaSetRecord, RolloutView
 use super::{Found, Observer, Sight, Work, subject};
 use crate::clock::Clock;
 use crate::config::Role;
+use crate::execute::{NOT_OURS, Outcome};
 use crate::facts::Facts;
 use crate::queue::Key;
 use crate::secrets::Secrets;
@@ -32,6 +33,22 @@ pub(crate) struct RolloutObserver {
     pub(crate) facts: Arc<Facts>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) quarantine: Arc<dyn Quarantine>,
+    pub(crate) taken: Taken,
+}
+
+/// Names of ReplicaSets of others that a create of ours met, by Rollout. Forgotten with the process: the next create meets them
+/// again.
+#[derive(Default)]
+pub(crate) struct Taken(Mutex<BTreeMap<Key, BTreeSet<String>>>);
+
+impl Taken {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Key, BTreeSet<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(&self, key: &Key) -> BTreeSet<String> {
+        self.known().get(key).cloned().unwrap_or_default()
+    }
 }
 
 /// Tells which content of a Rollout the Application that manages it holds in quarantine.
@@ -52,7 +69,15 @@ impl Observer for RolloutObserver {
         }
         let mut objects = RolloutReconciler::reads(&rollout).objects;
         let templates = self.templates(&rollout, &mut objects);
-        self.stores.reads(key, objects.clone());
+        let routes = self.routes(&objects);
+        let services: BTreeSet<String> = objects
+            .iter()
+            .filter(|object| object.kind == Kind::SERVICE)
+            .map(|object| object.name.clone())
+            .collect();
+        let hosts = self.hosts(key, &routes);
+        let named = hosts.iter().map(|h| ObjectRef::namespaced(Kind::SERVICE, &*key.namespace, h));
+        self.stores.reads(key, objects.iter().cloned().chain(named).collect());
         let mut analysis_runs = Vec::new();
         for run in self.stores.runs.indexed(&records::owned_by(&rollout.meta.uid)) {
             match run_view(&self.facts, &self.secrets, key, run) {
@@ -60,13 +85,9 @@ impl Observer for RolloutObserver {
                 None => return Sight::Waits("a Secret that an AnalysisRun names".into()),
             }
         }
-        let services: BTreeSet<String> = objects
-            .iter()
-            .filter(|object| object.kind == Kind::SERVICE)
-            .map(|object| object.name.clone())
-            .collect();
         let endpoints = services
             .iter()
+            .chain(&hosts)
             .map(|name| (name.clone(), self.stores.endpoints(&key.namespace, name)))
             .collect();
         let view = RolloutView {
@@ -76,10 +97,11 @@ impl Observer for RolloutObserver {
             replica_sets: self.replica_sets(&rollout),
             services: by_name(&self.stores.services, &key.namespace, services),
             endpoints,
-            routes: self.routes(&objects),
+            routes,
             templates,
             analysis_runs,
             confirmations: BTreeMap::new(),
+            taken: self.taken.of(key),
             claims: claims::of(&self.stores, key, &rollout, &objects),
             quarantined: self.quarantine.of(&rollout),
             rollout: Arc::clone(&rollout),
@@ -105,6 +127,15 @@ impl Observer for RolloutObserver {
 
     fn forget(&self, key: &Key) {
         self.stores.reads(key, BTreeSet::new());
+        self.taken.known().remove(key);
+    }
+
+    fn wrote(&self, key: &Key, object: &ObjectRef, outcome: &Outcome) {
+        if object.kind == Kind::REPLICA_SET
+            && matches!(outcome, Outcome::Refused(words) if words.ends_with(NOT_OURS))
+        {
+            self.taken.known().entry(key.clone()).or_default().insert(object.name.clone());
+        }
     }
 
     /// Runs whose failure was acted on may be recorded now.
@@ -119,6 +150,17 @@ impl Observer for RolloutObserver {
 }
 
 impl RolloutObserver {
+    /// Services whose endpoints the subsets of DestinationRules divide, as far as they exist.
+    fn hosts(
+        &self,
+        key: &Key,
+        routes: &BTreeMap<ObjectRef, Lookup<Arc<sluice_engine::view::RouteRecord>>>,
+    ) -> BTreeSet<String> {
+        let mut hosts = sluice_engine::rollout::hosts(routes, &key.namespace);
+        hosts.retain(|host| self.stores.services.get(&key.namespace, host).is_some());
+        hosts
+    }
+
     fn replica_sets(&self, rollout: &RolloutRecord) -> Vec<Arc<ReplicaSetRecord>> {
         let store = &self.stores.replica_sets;
         let mut sets = store.indexed(&records::owned_by(&rollout.meta.uid));

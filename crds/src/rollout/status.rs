@@ -215,6 +215,9 @@ pub struct SluiceStatus {
     pub routed_at: Option<Time>,
     /// Last decision that changed traffic, in words.
     pub last_decision: Option<String>,
+    /// `spec.replicas` for which the canary last had the available Pods that its weight needs. A greater `spec.replicas` means
+    /// that the Rollout grows; fewer Pods than this asks for mean that some were lost.
+    pub sized_for: Option<i64>,
 }
 
 /// A load balancer, seen through its target groups.

@@ -1,6 +1,7 @@
 //! When an update is taken back (`spec-rollouts` 3.7, 6.2).
 
 use super::analysis::Verdicts;
+use super::contention::Urgency;
 use super::deadline;
 use super::situation::Situation;
 
@@ -16,6 +17,15 @@ impl Abort {
     /// Whether an abort is in force: on record, or found in this view. Traffic goes back in the decision that finds it.
     pub(crate) fn is_on(&self) -> bool {
         self.on
+    }
+
+    /// Returns how much taking weight away is worth fighting for.
+    pub(crate) fn urgency(&self) -> Urgency {
+        match (self.on, &self.cause) {
+            (true, Some(_)) => Urgency::FirstRetreat,
+            (true, None) => Urgency::Retreat,
+            (false, _) => Urgency::Usual,
+        }
     }
 }
 

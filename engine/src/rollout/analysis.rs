@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, SecondsFormat};
 use serde_json::{Value, json};
 use sluice_crds::analysis::{AnalysisPhase, AnalysisRunSpec};
 use sluice_crds::labels;
@@ -41,7 +42,31 @@ pub(crate) struct Verdict {
     pub(crate) phase: AnalysisPhase,
     pub(crate) message: String,
     /// What is out of reach, if something is: no more weight goes where nobody can see.
-    pub(crate) outage: Option<String>,
+    pub(crate) outage: Option<Outage>,
+}
+
+/// A metrics server that cannot be reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Outage {
+    metric: String,
+    run: String,
+    since: String,
+}
+
+impl Outage {
+    /// Says since when, what it means, and what ends it.
+    pub(crate) fn message(&self, s: &Situation<'_>) -> String {
+        let since = DateTime::parse_from_rfc3339(&self.since).ok();
+        let until = since.map(|since| since.to_utc() + s.view.config.outage_budget);
+        let until = until.map_or_else(String::new, |until| {
+            let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            format!(", or until {until}, when its silence counts as errors")
+        });
+        format!(
+            "the metrics server of `{}` of {} has been out of reach since {}: the weight holds until it answers{until}",
+            self.metric, self.run, self.since
+        )
+    }
 }
 
 /// What the runs of the present attempt say.
@@ -65,8 +90,8 @@ impl Verdicts {
     }
 
     /// Returns what keeps the weight where it is: a metrics server that is out of reach.
-    pub(crate) fn outage(&self) -> Option<&str> {
-        self.background.iter().chain(&self.step).find_map(|verdict| verdict.outage.as_deref())
+    pub(crate) fn outage(&self) -> Option<&Outage> {
+        self.background.iter().chain(&self.step).find_map(|verdict| verdict.outage.as_ref())
     }
 
     pub(crate) fn step_ref(&self) -> Option<AnalysisRunRef> {
@@ -117,9 +142,7 @@ fn verdict(s: &Situation<'_>, view: &AnalysisRunView) -> Verdict {
     let name = view.run.meta.name.clone();
     let outage = outcome
         .out_of_reach
-        .map(|(metric, since)| {
-            format!("the metrics server of `{metric}` of {name}, out of reach since {since}")
-        })
+        .map(|(metric, since)| Outage { metric, run: name.clone(), since })
         .filter(|_| !outcome.phase.is_completed());
     Verdict { name, phase: outcome.phase, message: outcome.message, outage }
 }

@@ -7,6 +7,7 @@ use sluice_crds::labels;
 
 use super::abort::Abort;
 use super::action::{Action, Target};
+use super::contention::{self, Field, Fight, Urgency};
 use super::replicas::{
     Basic, Bounds, Size, basic_sizes, explicit_scale, routed_size, share, total, weight_at,
 };
@@ -27,6 +28,10 @@ pub(crate) struct Capacity {
     pub(crate) wake: Option<Wake>,
     /// What shrinking waits for.
     pub(crate) waits: Vec<(String, DateTime<Utc>)>,
+    /// Sets whose size somebody else keeps changing.
+    pub(crate) fights: Vec<Fight>,
+    /// Whether one of them should grow: what needs its Pods must wait.
+    pub(crate) lacks: bool,
 }
 
 /// Decides sizes.
@@ -204,6 +209,15 @@ fn resize(s: &Situation<'_>, set: Set<'_>, to: u32, keep: bool, out: &mut Capaci
             out.deadlines.push(Action::Annotate { target, annotations });
         }
         return;
+    }
+    let (object, value) = (set.object(), to.to_string());
+    match contention::note(s, Field::Size, &object, &set.meta, &value, Urgency::Usual) {
+        Ok(note) => annotations.extend(note.into_iter().map(|(key, value)| (key, Some(value)))),
+        Err(fight) => {
+            out.fights.push(fight);
+            out.lacks |= to > set.replicas;
+            return;
+        }
     }
     annotations.insert(labels::DESIRED_REPLICAS.to_owned(), Some(s.n.to_string()));
     let hash = set.hash().unwrap_or_default().to_owned();

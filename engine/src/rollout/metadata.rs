@@ -29,7 +29,7 @@ pub(crate) fn adoptions(view: &RolloutView) -> Vec<Action> {
 
 /// Returns the creation of the ReplicaSet of `spec.template`, if there is none.
 pub(crate) fn creation(s: &Situation<'_>) -> Option<Action> {
-    if s.current.is_some() {
+    if s.current.is_some() || s.is_taken() {
         return None;
     }
     let name = format!("{}-{}", s.rollout.meta.name, s.hash);

@@ -36,6 +36,8 @@ pub(crate) enum Check<'a> {
     Unread(String),
     /// Somebody must repair something; never empty.
     Problems(Vec<Problem>),
+    /// Likewise, but only in analyses: traffic can be moved, and an update can be taken back.
+    Unjudged(&'a CanaryStrategy, Vec<Problem>),
 }
 
 /// Checks the spec, and everything that it names.
@@ -52,7 +54,15 @@ pub(crate) fn check(view: &RolloutView) -> Check<'_> {
     }
     let mut problems = references(view, canary);
     problems.extend(quarantine(view));
-    if problems.is_empty() { Check::Ready(canary) } else { Check::Problems(problems) }
+    let templates = template_problems(view, canary);
+    match (problems.is_empty(), templates.is_empty()) {
+        (true, true) => Check::Ready(canary),
+        (true, false) => Check::Unjudged(canary, templates),
+        (false, _) => {
+            problems.extend(templates);
+            Check::Problems(problems)
+        }
+    }
 }
 
 const CANARY: &str = "spec.strategy.canary";
@@ -155,13 +165,15 @@ fn references(view: &RolloutView, canary: &CanaryStrategy) -> Vec<Problem> {
         };
         problems.push(Problem::new(at, problem.message, problem.hint.unwrap_or_default()));
     }
-    for (path, analysis) in analyses(canary) {
-        problems.extend(template_problem(view, canary, &path, analysis));
-    }
     for (object, other) in &view.claims {
         problems.push(claimed(object, other));
     }
     problems
+}
+
+fn template_problems(view: &RolloutView, canary: &CanaryStrategy) -> Vec<Problem> {
+    let all = analyses(canary).into_iter();
+    all.filter_map(|(path, analysis)| template_problem(view, canary, &path, analysis)).collect()
 }
 
 fn claimed(object: &ObjectRef, other: &str) -> Problem {

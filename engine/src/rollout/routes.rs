@@ -6,11 +6,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use serde_json::Value;
 use sluice_crds::labels;
-use sluice_crds::object::{Meta, ObjectRef};
+use sluice_crds::object::{Kind, Meta, ObjectRef};
 use sluice_crds::rollout::strategy::CanaryStrategy;
 use sluice_crds::rollout::{RolloutRecord, TrafficRouting};
 
 use super::action::{Action, Target};
+use super::contention::{self, Field, Fight, Urgency};
 use super::situation::Situation;
 use crate::traffic::{Resolved, RouteProblem, RouteScope, TrafficRouter, TrafficSplit, registry};
 use crate::view::{EndpointCounts, Fact, Lookup, RolloutView, RouteRecord};
@@ -75,9 +76,10 @@ impl<'a> Traffic<'a> {
         };
         let hashes =
             |of: fn(&Resolved) -> &Option<String>| resolved.as_ref().map(|r| of(r).clone());
+        let (to_canary, to_stable) = (&canary.canary_service, &canary.stable_service);
         let mut traffic = Self {
-            canary: resolve(view, canary.canary_service.as_deref(), rule, hashes(|r| &r.canary))?,
-            stable: resolve(view, canary.stable_service.as_deref(), rule, hashes(|r| &r.stable))?,
+            canary: resolve(view, to_canary.as_deref(), rule, hashes(|r| &r.canary))?,
+            stable: resolve(view, to_stable.as_deref(), rule, hashes(|r| &r.stable))?,
             rule,
             other: observed.iter().map(|route| route.other).max().unwrap_or(0),
             objects: Vec::new(),
@@ -125,6 +127,14 @@ impl<'a> Traffic<'a> {
         if exact && right { Ok(()) } else { Err(self.canary.weight.min(self.canary.least)) }
     }
 
+    /// When weights were last changed, on any object.
+    pub(crate) fn routed_at(&self) -> Option<DateTime<Utc>> {
+        self.objects
+            .iter()
+            .filter_map(|(route, _)| instant_of(&route.meta, labels::ROUTED_AT))
+            .max()
+    }
+
     /// When the last change of weights and of what destinations resolve to is `delay` ago; `None` if none is known. An
     /// observer of the data plane that has seen the present version of every route ends the wait for routes at once.
     pub(crate) fn still_at(&self, view: &RolloutView, delay: Duration) -> Option<DateTime<Utc>> {
@@ -168,6 +178,9 @@ fn resolve<'a>(
     };
     match (rule, subset, record) {
         (Some(rule), Some(hash), _) => {
+            // A subset divides the endpoints of the rule's host; whom the Services of the strategy select is beside the point.
+            let host = host_service(rule, &view.rollout.meta.namespace);
+            let endpoints = host.and_then(|host| view.endpoints.get(host)).or(endpoints);
             Some(empty(hash, rule.object.clone(), Some(&rule.meta), endpoints))
         }
         (_, _, Some(service)) => Some(empty(
@@ -180,32 +193,69 @@ fn resolve<'a>(
     }
 }
 
+/// Returns the Service of the namespace whose endpoints the subsets of a DestinationRule divide.
+fn host_service<'a>(rule: &'a RouteRecord, namespace: &str) -> Option<&'a str> {
+    let mut parts = rule.spec.get("host")?.as_str()?.splitn(3, '.');
+    let name = parts.next().filter(|name| !name.is_empty())?;
+    let here = parts.next().is_none_or(|of| of == namespace);
+    (here && parts.next().is_none_or(|rest| rest.starts_with("svc"))).then_some(name)
+}
+
+/// Returns the Services behind the rule's subsets, of the rules among `routes`. Their endpoints belong into
+/// [`RolloutView::endpoints`] if they exist; they are not written, so they do not belong into [`RolloutView::services`].
+pub fn hosts(routes: &crate::traffic::LiveRoutes, namespace: &str) -> BTreeSet<String> {
+    let rules = routes.values().filter_map(Lookup::present);
+    let rules = rules.filter(|route| route.object.kind == Kind::DESTINATION_RULE);
+    rules.filter_map(|rule| host_service(rule, namespace)).map(str::to_owned).collect()
+}
+
+/// Writes of a kind, and what keeps further ones of it from being made now.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Edits {
+    pub(crate) actions: Vec<Action>,
+    pub(crate) fights: Vec<Fight>,
+}
+
 /// Returns the writes that bring every route object to the canary's share. Weight rises only if every route can be edited.
-pub(crate) fn edits(s: &Situation<'_>, traffic: &Traffic<'_>, canary: u32) -> Vec<Action> {
-    let Some((router, routing)) = router(s.canary) else { return Vec::new() };
+pub(crate) fn edits(
+    s: &Situation<'_>,
+    traffic: &Traffic<'_>,
+    canary: u32,
+    urgency: Urgency,
+) -> Edits {
+    let mut edits = Edits::default();
+    let Some((router, routing)) = router(s.canary) else { return edits };
     let ports = ports(s.view);
     let scope = scope(s.rollout, s.canary, routing, &ports);
     let split =
         split(s, traffic, canary, traffic.canary.hash.as_deref(), traffic.stable.hash.as_deref());
     let routed = router.weigh(&scope, &split, &s.view.routes);
-    if !routed.problems.is_empty() && canary > traffic.canary.weight {
-        return Vec::new();
+    let rises = canary > traffic.canary.weight;
+    if !routed.problems.is_empty() && rises {
+        return edits;
     }
-    routed
-        .edits
-        .into_iter()
-        .filter_map(|edit| {
-            let (route, from) =
-                traffic.objects.iter().find(|(route, _)| route.object == edit.object)?;
-            Some(Action::Route {
+    for edit in routed.edits {
+        let Some((route, from)) =
+            traffic.objects.iter().find(|(route, _)| route.object == edit.object)
+        else {
+            continue;
+        };
+        let value = canary.to_string();
+        match contention::note(s, Field::Weights, &edit.object, &route.meta, &value, urgency) {
+            Ok(annotations) => edits.actions.push(Action::Route {
                 target: Target::of(s.view, edit.object, &route.meta),
                 from: *from,
                 to: canary,
                 operations: edit.operations,
-                annotations: BTreeMap::from([(labels::ROUTED_AT.to_owned(), instant(s.now()))]),
-            })
-        })
-        .collect()
+                annotations,
+            }),
+            Err(fight) => edits.fights.push(fight),
+        }
+    }
+    if rises && !edits.fights.is_empty() {
+        edits.actions.clear();
+    }
+    edits
 }
 
 /// Returns the operations that make the rule's subsets select the revisions.
@@ -300,7 +350,7 @@ pub(crate) fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-fn instant_of(meta: &Meta, key: &str) -> Option<DateTime<Utc>> {
+pub(crate) fn instant_of(meta: &Meta, key: &str) -> Option<DateTime<Utc>> {
     let at = DateTime::parse_from_rfc3339(meta.annotations.get(key)?).ok()?;
     Some(at.with_timezone(&Utc))
 }

@@ -3,26 +3,28 @@
 use std::collections::BTreeMap;
 
 use sluice_crds::labels;
+use sluice_crds::object::{Meta, ObjectRef};
 
 use super::abort::Abort;
 use super::action::{Action, Role, Target};
+use super::contention::{self, Field, Fight, Urgency};
 use super::replicas::Threshold;
-use super::routes::{self, Traffic};
+use super::routes::{self, Edits, Traffic};
 use super::situation::{Set, Situation};
 use super::split::stable_need;
 use crate::view::ServiceRecord;
 
 /// Returns the switches that are due. A destination with weight is switched only onto Pods that can carry that weight.
-pub(crate) fn switches(
-    s: &Situation<'_>,
-    traffic: Option<&Traffic<'_>>,
-    abort: &Abort,
-) -> Vec<Action> {
+pub(crate) fn switches(s: &Situation<'_>, traffic: Option<&Traffic<'_>>, abort: &Abort) -> Edits {
     let wanted = [
         (Role::Stable, s.canary.stable_service.as_deref(), s.stable),
         (Role::Canary, s.canary.canary_service.as_deref(), canary_set(s, traffic, abort)),
     ];
-    let mut actions = Vec::new();
+    let mut edits = Edits::default();
+    let mut add = |edit: Result<Action, Fight>| match edit {
+        Ok(action) => edits.actions.push(action),
+        Err(fight) => edits.fights.push(fight),
+    };
     for (role, name, set) in wanted {
         let (Some(name), Some(set)) = (name, set) else { continue };
         let Some(service) = s.view.services.get(name).and_then(|lookup| lookup.present()) else {
@@ -32,10 +34,12 @@ pub(crate) fn switches(
         if service.hash() == Some(hash) || !may_switch(s, traffic, role, service, set) {
             continue;
         }
-        actions.push(select(s, role, service, hash));
+        add(select(s, role, service, hash));
     }
-    actions.extend(traffic.and_then(|traffic| subsets(s, traffic, abort)));
-    actions
+    if let Some(edit) = traffic.and_then(|traffic| subsets(s, traffic, abort)) {
+        add(edit);
+    }
+    edits
 }
 
 /// The ReplicaSet that the canary destination should reach.
@@ -79,30 +83,44 @@ fn weight_allows(s: &Situation<'_>, traffic: &Traffic<'_>, role: Role, available
     }
 }
 
-fn select(s: &Situation<'_>, role: Role, service: &ServiceRecord, hash: &str) -> Action {
-    Action::SelectPods {
-        target: Target::of(s.view, service.object(), &service.meta),
+fn select(
+    s: &Situation<'_>,
+    role: Role,
+    service: &ServiceRecord,
+    hash: &str,
+) -> Result<Action, Fight> {
+    let object = service.object();
+    let annotations = annotations(s, &object, &service.meta, hash)?;
+    Ok(Action::SelectPods {
+        target: Target::of(s.view, object, &service.meta),
         role,
         from: service.hash().map(str::to_owned),
         to: hash.to_owned(),
-        annotations: switch_annotations(
-            s,
-            service.meta.annotations.contains_key(labels::MANAGED_BY),
-        ),
-    }
+        annotations,
+    })
 }
 
-fn switch_annotations(s: &Situation<'_>, managed: bool) -> BTreeMap<String, String> {
-    let mut annotations = BTreeMap::new();
-    annotations.insert(labels::SWITCHED_AT.to_owned(), routes::instant(s.now()));
-    if !managed {
+/// The instant of the switch, the note for later, and whose object it is.
+fn annotations(
+    s: &Situation<'_>,
+    object: &ObjectRef,
+    meta: &Meta,
+    value: &str,
+) -> Result<BTreeMap<String, String>, Fight> {
+    let mut annotations =
+        contention::note(s, Field::Selector, object, meta, value, Urgency::Usual)?;
+    if !meta.annotations.contains_key(labels::MANAGED_BY) {
         annotations.insert(labels::MANAGED_BY.to_owned(), s.rollout.meta.name.clone());
     }
-    annotations
+    Ok(annotations)
 }
 
 /// The same for subsets: one write for both.
-fn subsets(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) -> Option<Action> {
+fn subsets(
+    s: &Situation<'_>,
+    traffic: &Traffic<'_>,
+    abort: &Abort,
+) -> Option<Result<Action, Fight>> {
     let rule = traffic.rule?;
     let hash_of = |set: Option<Set<'_>>| set.and_then(|rs| rs.hash()).map(str::to_owned);
     let allowed = |role: Role, set: Option<Set<'_>>| {
@@ -126,12 +144,12 @@ fn subsets(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) -> Option<Ac
     }
     let operations =
         routes::subset_operations(s, traffic, rule, canary.as_deref(), stable.as_deref())?;
-    let managed = rule.meta.annotations.contains_key(labels::MANAGED_BY);
-    Some(Action::SelectSubsets {
-        target: Target::of(s.view, rule.object.clone(), &rule.meta),
-        canary,
-        stable,
-        operations,
-        annotations: switch_annotations(s, managed),
-    })
+    let name = |hash: &Option<String>| hash.clone().unwrap_or_else(|| "-".to_owned());
+    let value = format!("{}/{}", name(&canary), name(&stable));
+    let annotations = match annotations(s, &rule.object, &rule.meta, &value) {
+        Ok(annotations) => annotations,
+        Err(fight) => return Some(Err(fight)),
+    };
+    let target = Target::of(s.view, rule.object.clone(), &rule.meta);
+    Some(Ok(Action::SelectSubsets { target, canary, stable, operations, annotations }))
 }

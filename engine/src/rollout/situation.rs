@@ -102,6 +102,12 @@ impl<'a> Situation<'a> {
         self.is_new_revision() || self.is_new_steps()
     }
 
+    /// Whether the ReplicaSet of `spec.template` cannot be created because one that is not ours has its name.
+    pub(crate) fn is_taken(&self) -> bool {
+        let name = || format!("{}-{}", self.rollout.meta.name, self.hash);
+        self.current.is_none() && self.view.taken.contains(&name())
+    }
+
     pub(crate) fn is_new_revision(&self) -> bool {
         let recorded = self.status().current_pod_hash.as_deref().unwrap_or_default();
         !recorded.is_empty() && recorded != self.hash

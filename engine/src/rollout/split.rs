@@ -28,7 +28,7 @@ impl Split {
 }
 
 /// Decides the split. Weight rises only onto Pods that the destination's endpoints list; an abort takes away as much as the
-/// stable set can carry, at once.
+/// stable set can carry, at once; and weight leaves Pods that are gone.
 pub(crate) fn decide(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) -> Split {
     if s.is_first() || s.is_changed() {
         return Split::default();
@@ -37,19 +37,30 @@ pub(crate) fn decide(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) ->
     if s.is_promoted() {
         return give_back(s, traffic);
     }
-    if abort.is_on() {
-        return astray(s, traffic).unwrap_or_else(|| Split::to(retreat(s, traffic)));
-    }
     if traffic.canary.hash.as_deref() != Some(s.hash.as_str()) {
-        // What the canary destination reaches is not the canary (yet): an older revision, the stable one, or all Pods.
+        // What the canary destination reaches is not the canary (yet): an older revision, the stable one, or all Pods. Also an
+        // abort can wait for proxies then: the weight is not on what failed.
         return lower(s, traffic, 0);
     }
-    if is_dead(s) {
+    if abort.is_on() || is_dead(s) {
         return astray(s, traffic).unwrap_or_else(|| Split::to(retreat(s, traffic)));
     }
     let wanted = wanted(s, present);
+    if let Some(left) = left(s, present) {
+        let mut split = lower(s, traffic, left.min(wanted));
+        split.waits.get_or_insert_with(|| {
+            format!(
+                "the lost Pods of revision {}: {} are available, and carry {left} of {present} %",
+                s.hash,
+                s.current_available()
+            )
+        });
+        return split;
+    }
     match wanted.cmp(&present) {
-        std::cmp::Ordering::Greater => raise(s, traffic, wanted),
+        std::cmp::Ordering::Greater => {
+            regain(s, traffic).unwrap_or_else(|| raise(s, traffic, wanted))
+        }
         std::cmp::Ordering::Equal => Split::to(wanted),
         std::cmp::Ordering::Less => lower(s, traffic, wanted),
     }
@@ -57,12 +68,19 @@ pub(crate) fn decide(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) ->
 
 /// Returns how many Pods must be available and listed for the canary to carry the weight.
 pub(crate) fn canary_need(s: &Situation<'_>, weight: u32) -> u32 {
-    if s.n == 0 || weight == 0 {
+    let declared = declared_size(s, s.index(), s.n);
+    need(s, s.n, weight, declared)
+}
+
+fn declared_size(s: &Situation<'_>, index: usize, n: u32) -> Option<u32> {
+    (!s.skips_steps()).then(|| explicit_scale(s.canary, s.steps, index, n)).flatten()
+}
+
+fn need(s: &Situation<'_>, n: u32, weight: u32, declared: Option<u32>) -> u32 {
+    if n == 0 || weight == 0 {
         return 0;
     }
-    let explicit =
-        (!s.skips_steps()).then(|| explicit_scale(s.canary, s.steps, s.index(), s.n)).flatten();
-    s.threshold().least(explicit.unwrap_or_else(|| share(s.n, weight)).max(1))
+    s.threshold().least(declared.unwrap_or_else(|| share(n, weight)).max(1))
 }
 
 /// Returns how many Pods must be available and listed for the stable set to carry the weight.
@@ -70,15 +88,15 @@ pub(crate) fn stable_need(s: &Situation<'_>, weight: u32) -> u32 {
     s.threshold().least(share(s.n, weight))
 }
 
-/// The weight that the step asks for, or the one before it while the canary does not have the size of the step. Past the
-/// last step the present weight stays until all Pods are there.
+/// The weight that the step asks for, or the one before it while the canary does not have the size of the step. Weight that
+/// it has already stays, and past the last step the present one until all Pods are there.
 fn wanted(s: &Situation<'_>, present: u32) -> u32 {
     if s.n == 0 {
         return 0;
     }
     let index = if s.skips_steps() { s.steps.len() } else { s.index() };
     let weight = weight_at(s.steps, index);
-    if s.current_available() >= canary_need(s, weight) {
+    if weight == present || s.current_available() >= canary_need(s, weight) {
         return weight;
     }
     match index.checked_sub(1) {
@@ -87,6 +105,40 @@ fn wanted(s: &Situation<'_>, present: u32) -> u32 {
         None if s.steps.is_empty() => present,
         None => 0,
     }
+}
+
+/// Returns the weight that the live Pods of the canary carry, if some that carried it were lost (F25): each keeps its share.
+///
+/// More replicas are no loss. What a larger Rollout needs comes up beside what serves already, so the need is that of the
+/// number of replicas for which all were there, until they are there for the present one.
+///
+/// Nor is a larger `setCanaryScale`: the one of the step before it counts until the step is done.
+///
+/// Example: 5 replicas, 60 % on 3 Pods; one is left: 20 %. 10 replicas since a moment, 60 % on 3 of 6 Pods: nothing is lost.
+fn left(s: &Situation<'_>, present: u32) -> Option<u32> {
+    let rs = s.current.filter(|rs| rs.observed_generation >= rs.meta.generation)?;
+    let sized_for = s.sluice().sized_for.and_then(|n| u32::try_from(n).ok()).unwrap_or(s.n);
+    let n = sized_for.min(s.n);
+    let at = |index: usize| need(s, n, present, declared_size(s, index, n));
+    let need = at(s.index()).min(at(s.index().saturating_sub(1)));
+    let available = rs.available();
+    if available >= need {
+        return None;
+    }
+    // A declared size is meant for the weight of the step, and carries any weight below it as a whole.
+    let declared = declared_size(s, s.index(), n).is_some();
+    let whole = if declared { weight_at(s.steps, s.index()).max(present) } else { present };
+    let kept = u64::from(whole) * u64::from(available) / u64::from(need);
+    u32::try_from(kept).ok().filter(|kept| *kept < present)
+}
+
+/// Returns `spec.replicas` as the one that the canary's Pods suffice for, or the one on record while they do not.
+pub(crate) fn sized_for(s: &Situation<'_>, weight: u32) -> Option<i64> {
+    if s.is_promoted() || s.is_first() {
+        return None;
+    }
+    let suffices = s.current_available() >= canary_need(s, weight);
+    if suffices || s.is_changed() { Some(s.n.into()) } else { s.sluice().sized_for }
 }
 
 /// Whether the canary is known to have no available Pod. A status that lags behind the spec proves nothing.
@@ -120,27 +172,46 @@ fn give_back(s: &Situation<'_>, traffic: &Traffic<'_>) -> Split {
     Split::to(0)
 }
 
-/// Less weight for the canary than it has: only as the stable set can carry the rest.
+/// Holds weight that was taken away because of lost Pods, or of what the canary destination reached, until the routes have
+/// been still for a while: Pods that come and go must not take the weight with them each time.
+fn regain(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
+    let before = s.index().checked_sub(1).map(|before| weight_at(s.steps, before))?;
+    if s.skips_steps() || traffic.canary.weight >= before {
+        return None;
+    }
+    let at = traffic.routed_at()? + s.view.config.route_confirmation;
+    if s.now() >= at {
+        return None;
+    }
+    let mut split = Split::hold("the canary to keep its Pods for a while".to_owned());
+    split.wake = Some(Wake { at, reason: WakeReason::RouteConfirmed });
+    Some(split)
+}
+
+/// Less weight for the canary than it has: as much less as the stable set can carry.
 fn lower(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
-    if traffic.canary.weight <= wanted {
+    let present = traffic.canary.weight;
+    if present <= wanted {
         return Split::to(wanted);
     }
     if let Some(split) = astray(s, traffic) {
         return split;
     }
-    let need = stable_need(s, 100 - wanted);
-    let available = s.stable_available();
-    if available < need {
+    let stable = s.stable_hash.unwrap_or_default();
+    // A stable destination that was switched a moment ago, or whose endpoints are not listed yet, takes no weight either.
+    let known = traffic.stable.hash.is_some();
+    let carries = if known { traffic.stable.ready(s.view, stable) } else { s.stable_available() };
+    let to = (wanted..present).find(|to| carries >= stable_need(s, 100 - to));
+    let Some(to) = to else {
+        let need = stable_need(s, 100 - wanted);
         return Split::hold(format!(
-            "{need} available Pods of the stable revision before it gets {} % of traffic; there are {available}",
+            "{need} available Pods of the stable revision before it gets {} % of traffic; there are {carries}",
             100 - wanted
         ));
-    }
-    // A stable destination that was switched a moment ago, or whose endpoints are not listed yet, takes no weight either.
-    let stable = s.stable_hash.unwrap_or_default();
-    let known = traffic.stable.hash.is_some();
+    };
+    let need = stable_need(s, 100 - to);
     let not_yet = known.then(|| not_ready(s, &traffic.stable, stable, need)).flatten();
-    not_yet.unwrap_or_else(|| Split::to(wanted))
+    not_yet.unwrap_or_else(|| Split::to(to))
 }
 
 /// Holds while the stable destination reaches another revision than the stable one: just after a promotion it still reaches

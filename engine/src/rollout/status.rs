@@ -4,8 +4,8 @@ use sluice_crds::labels;
 use sluice_crds::object::{Change, Write, merge_patch};
 use sluice_crds::rollout::RolloutStatus;
 use sluice_crds::rollout::status::{
-    CanaryStatus, Condition, PauseCondition, RolloutDuration, SluiceStatus, TrafficWeights,
-    WeightDestination,
+    AnalysisRunRef, CanaryStatus, Condition, PauseCondition, RolloutDuration, SluiceStatus,
+    TrafficWeights, WeightDestination,
 };
 
 use super::analysis::Verdicts;
@@ -27,6 +27,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) transition: &'a Transition,
     /// The canary's share after this decision's plan, if the plan sets it.
     pub(crate) routed: Option<u32>,
+    /// Fields that are left alone because somebody else keeps changing them, in words.
+    pub(crate) contended: &'a [String],
 }
 
 /// Builds the next status, and the notices that its transition gives rise to.
@@ -38,8 +40,10 @@ pub(crate) fn next(s: &Situation<'_>, inputs: &Inputs<'_>) -> (RolloutStatus, Ve
     runs(inputs, &mut status);
     counts(s, &mut status);
     weights(s, inputs, &mut status);
+    sized(s, inputs, &mut status);
     // The revision that counts as stable may be another one after this transition.
     conditions::update(s, inputs.transition, &mut status);
+    conditions::hindrances(s, inputs, &mut status, &mut notices);
     let (name, message) = phase::of(s, inputs.traffic, &status);
     if status.phase.as_deref() != Some(name) {
         status.phase = Some(name.to_owned());
@@ -57,6 +61,13 @@ fn apply(
     let len = i32::try_from(s.steps.len()).unwrap_or(i32::MAX);
     match transition {
         Transition::Stay => {}
+        Transition::Collide => {
+            let count = status.collision_count.unwrap_or(0).saturating_add(1);
+            status.collision_count = Some(count);
+            let set = format!("{}-{}", s.rollout.meta.name, s.hash);
+            let message = format!("ReplicaSet {set} exists and is not ours; another hash is tried");
+            notices.push(notice(Severity::Warning, "HashCollision", message));
+        }
         Transition::Reset => reset(s, status, notices),
         Transition::DropAbort => {
             status.abort = None;
@@ -318,6 +329,17 @@ fn weights(s: &Situation<'_>, inputs: &Inputs<'_>, status: &mut RolloutStatus) {
     }
 }
 
+/// Records for how many replicas the canary has the Pods that its weight needs.
+fn sized(s: &Situation<'_>, inputs: &Inputs<'_>, status: &mut RolloutStatus) {
+    let Some(traffic) = inputs.traffic else { return };
+    let weight = inputs.routed.unwrap_or(traffic.canary.weight);
+    let sized_for =
+        super::split::sized_for(s, weight).filter(|_| *inputs.transition != Transition::Promote);
+    if sized_for.is_some() || status.sluice.is_some() {
+        sluice(status).sized_for = sized_for;
+    }
+}
+
 /// Returns the status of a Rollout that cannot be acted on: everything stays, and the condition `InvalidSpec` says why.
 pub(crate) fn invalid(view: &RolloutView, found: &[Problem]) -> (RolloutStatus, Vec<Notice>) {
     let mut status = view.rollout.status.clone();
@@ -390,8 +412,21 @@ fn is_mere_count(old: &RolloutStatus, new: &RolloutStatus) -> bool {
         status.available_replicas = None;
         status.hpa_replicas = None;
         status.message = None;
+        if let Some(own) = &mut status.sluice {
+            own.sized_for = None;
+        }
+        status.sluice = status.sluice.take().filter(|own| *own != SluiceStatus::default());
         if let Some(canary) = &mut status.canary {
             canary.weights = None;
+            // That a run exists and goes on is told by the run itself; how it ended is not mere count.
+            let goes_on =
+                |run: &AnalysisRunRef| ["", "Pending", "Running"].contains(&run.status.as_str());
+            for run in [
+                &mut canary.current_step_analysis_run_status,
+                &mut canary.current_background_analysis_run_status,
+            ] {
+                *run = run.take().filter(|run| !goes_on(run));
+            }
             if *canary == CanaryStatus::default() {
                 status.canary = None;
             }

@@ -17,6 +17,8 @@ use crate::report::Report;
 pub(crate) enum Transition {
     /// None.
     Stay,
+    /// The name of the ReplicaSet to be created is taken by one that is not ours: another hash is tried.
+    Collide,
     /// A new template, or new steps: start anew.
     Reset,
     /// An abort was asked for where there is nothing to take back.
@@ -46,6 +48,9 @@ pub(crate) fn transition(
     report: &mut Report,
     wake: &mut Option<Wake>,
 ) -> Transition {
+    if s.is_taken() {
+        return Transition::Collide;
+    }
     if s.is_changed() {
         // The hash of a ReplicaSet is what its label says; it is recorded once the ReplicaSet is there.
         return if s.current.is_some() { Transition::Reset } else { Transition::Stay };
@@ -81,7 +86,7 @@ pub(crate) fn transition(
         return Transition::Stay;
     }
     if let Some(outage) = verdicts.outage().filter(|_| !s.is_first() && !s.skips_steps()) {
-        report.waits(outage, None);
+        report.waits(outage.message(s), None);
         return Transition::Stay;
     }
     if s.is_first() || s.skips_steps() || s.step().is_none() {

@@ -7,6 +7,8 @@ use sluice_crds::object::{Kind, ObjectRef};
 use crate::plan::{Reconciler, WakeReason};
 use crate::rollout::RolloutReconciler;
 
+mod contention;
+mod losses;
 mod properties;
 mod tables;
 mod world;

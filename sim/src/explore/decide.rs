@@ -122,6 +122,7 @@ impl Decider {
             analysis_runs: Vec::new(),
             confirmations: BTreeMap::new(),
             claims: BTreeMap::new(),
+            taken: BTreeSet::new(),
             quarantined: BTreeMap::new(),
         })
     }

@@ -4,6 +4,7 @@ use sluice_crds::rollout::RolloutStatus;
 use sluice_crds::rollout::status::Condition;
 use sluice_crds::time::Time;
 
+use crate::plan::{Notice, Severity};
 use crate::rollout::deadline;
 use crate::rollout::situation::Situation;
 use crate::rollout::steps::Transition;
@@ -52,6 +53,35 @@ fn not_acted_on(s: &Situation<'_>, status: &mut RolloutStatus, now: Time) {
     }
     let message = format!("accepted, but not acted on yet: {}", fields.join(", "));
     set(status, now, "NotActedOn", "True", "NotActedOn", &message);
+}
+
+/// Condition of a canary whose weight holds because a metrics server cannot be reached.
+pub(crate) const UNREACHABLE: &str = "MetricsUnreachable";
+/// Condition of a Rollout with a field that somebody else keeps changing.
+pub(crate) const CONTENDED: &str = "FieldContended";
+
+/// What keeps the Rollout from going on although nothing is wrong with it: a metrics server that is out of reach, another
+/// writer. Said as conditions while it lasts, and as a notice when it begins.
+pub(super) fn hindrances(
+    s: &Situation<'_>,
+    inputs: &super::Inputs<'_>,
+    status: &mut RolloutStatus,
+    notices: &mut Vec<Notice>,
+) {
+    let concerns = status.abort != Some(true) && status.stable_rs != status.current_pod_hash;
+    let outage = inputs.verdicts.outage().filter(|_| concerns).map(|outage| outage.message(s));
+    let contended = (!inputs.contended.is_empty()).then(|| inputs.contended.join("; "));
+    for (kind, message) in [(UNREACHABLE, outage), (CONTENDED, contended)] {
+        let Some(message) = message else {
+            remove(status, kind);
+            continue;
+        };
+        if find(status, kind).is_none() {
+            let message = message.clone();
+            notices.push(Notice { severity: Severity::Warning, reason: kind, message });
+        }
+        set(status, s.now().into(), kind, "True", kind, &message);
+    }
 }
 
 fn paused(s: &Situation<'_>, status: &mut RolloutStatus, now: Time) {
@@ -210,7 +240,8 @@ pub(crate) fn set(
     match conditions.iter_mut().find(|c| c.kind == kind) {
         None => conditions.push(fresh(now)),
         Some(old) => {
-            let spoken = ["InvalidSpec", "NotActedOn", "ReplicaFailure"].contains(&kind)
+            let spoken = ["InvalidSpec", "NotActedOn", "ReplicaFailure", UNREACHABLE, CONTENDED]
+                .contains(&kind)
                 && old.message != message;
             if old.status != truth || old.reason != reason || spoken {
                 let since = if old.status == truth { old.last_transition_time } else { None };

@@ -2,6 +2,7 @@
 
 use sluice_crds::rollout::RolloutStatus;
 
+use super::conditions;
 use crate::rollout::routes::Traffic;
 use crate::rollout::situation::Situation;
 
@@ -16,6 +17,20 @@ pub(super) fn of(
     if let Some(found) = by_conditions(status) {
         return found;
     }
+    let (name, message) = by_progress(s, traffic, status);
+    // Pauses keep Argo's words: its tools read them.
+    let hindrance = [conditions::UNREACHABLE, conditions::CONTENDED]
+        .into_iter()
+        .find_map(|kind| conditions::find(status, kind))
+        .filter(|_| name == "Progressing");
+    (name, hindrance.map_or(message, |condition| condition.message.clone()))
+}
+
+fn by_progress(
+    s: &Situation<'_>,
+    traffic: Option<&Traffic<'_>>,
+    status: &RolloutStatus,
+) -> (&'static str, String) {
     if s.is_paused_by_user() {
         return ("Paused", "manually paused".to_owned());
     }

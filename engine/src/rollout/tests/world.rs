@@ -2,7 +2,7 @@
 //! once, endpoints that follow. The real simulator is the crate `sim`; this one exists so that the engine's own tests need
 //! nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
@@ -29,6 +29,10 @@ pub(super) struct World {
     pub(super) objects: BTreeMap<ObjectRef, Value>,
     /// Pods that can become available, by hash; all without an entry.
     pub(super) healthy: BTreeMap<String, u32>,
+    /// Pods that endpoints list as ready, by hash; all ready ones without an entry.
+    pub(super) listed: BTreeMap<String, u32>,
+    /// Names of ReplicaSets of others.
+    pub(super) taken: BTreeSet<String>,
     pub(super) quarantined: BTreeMap<String, String>,
     pub(super) claims: BTreeMap<ObjectRef, String>,
     pub(super) config: Arc<EngineConfig>,
@@ -61,6 +65,8 @@ impl World {
             now: DateTime::parse_from_rfc3339("2026-01-01T00:00:00Z").unwrap().to_utc(),
             objects: BTreeMap::new(),
             healthy: BTreeMap::new(),
+            listed: BTreeMap::new(),
+            taken: BTreeSet::new(),
             quarantined: BTreeMap::new(),
             claims: BTreeMap::new(),
             config: Arc::new(EngineConfig::default()),
@@ -223,11 +229,11 @@ impl World {
                 },
                 n: self.n,
                 needed: BTreeMap::new(),
-                disowned: std::collections::BTreeSet::new(),
+                disowned: BTreeSet::new(),
                 rules: FenceRules::ALL,
             },
             rollout: Arc::new(rollout),
-            endpoints: endpoints(&services, &replica_sets),
+            endpoints: endpoints(&services, &replica_sets, &self.listed),
             replica_sets,
             services: BTreeMap::new(),
             routes: BTreeMap::new(),
@@ -242,6 +248,7 @@ impl World {
                 .collect(),
             confirmations: BTreeMap::new(),
             claims: self.claims.clone(),
+            taken: self.taken.clone(),
             quarantined: self.quarantined.clone(),
         };
         for address in reads.objects {
@@ -321,6 +328,11 @@ impl World {
             }
         }
         panic!("no end in 60 rounds:\n{}", self.log.join("\n"));
+    }
+
+    /// Lets Pods follow, and nothing be decided.
+    pub(super) fn settle_pods(&mut self) {
+        while self.workloads() {}
     }
 
     /// Runs until nothing is written and no deadline is left before `limit`.
@@ -410,6 +422,7 @@ fn template_record(found: &Value) -> Value {
 fn endpoints(
     services: &[Arc<ServiceRecord>],
     sets: &[Arc<ReplicaSetRecord>],
+    listed: &BTreeMap<String, u32>,
 ) -> BTreeMap<String, EndpointCounts> {
     let mut all = BTreeMap::new();
     for service in services {
@@ -417,7 +430,8 @@ fn endpoints(
         for set in sets {
             let Some(hash) = set.hash() else { continue };
             if service.hash().is_none_or(|selected| selected == hash) {
-                counts.ready.insert(hash.to_owned(), set.ready);
+                let most = listed.get(hash).copied().unwrap_or(u32::MAX);
+                counts.ready.insert(hash.to_owned(), set.ready.min(most));
             }
         }
         all.insert(service.meta.name.clone(), counts);
