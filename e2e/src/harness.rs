@@ -58,10 +58,20 @@ struct Arguments {
     threads: usize,
 }
 
-/// Runs the tests chosen on the command line; the exit code is 0 when all of them pass.
+/// Runs the tests chosen on the command line side by side; the exit code is 0 when all of them pass.
 #[must_use]
 pub fn main(tests: &[Test]) -> ExitCode {
+    start(tests, Arguments::parse(std::env::args().skip(1)))
+}
+
+/// Likewise, but one after the other, in the order of the list: for tests that want the bed to themselves.
+#[must_use]
+pub fn in_order(tests: &[Test]) -> ExitCode {
     let arguments = Arguments::parse(std::env::args().skip(1));
+    start(tests, Arguments { threads: 1, ..arguments })
+}
+
+fn start(tests: &[Test], arguments: Arguments) -> ExitCode {
     let chosen: Vec<_> = tests.iter().filter(|test| arguments.choose(test.name)).copied().collect();
     if arguments.list {
         chosen.iter().for_each(|test| say(&format!("{}: test", test.name)));
@@ -126,6 +136,7 @@ async fn run_all(
 ) -> Vec<(&'static str, anyhow::Error)> {
     let slots = Arc::new(Semaphore::new(threads));
     let mut running = JoinSet::new();
+    let mut failed = Vec::new();
     for test in chosen.iter().copied() {
         let (slots, bed) = (Arc::clone(&slots), Arc::clone(&bed));
         running.spawn(async move {
@@ -140,22 +151,31 @@ async fn run_all(
             };
             (test.name, result, started.elapsed())
         });
-    }
-    let mut failed = Vec::new();
-    while let Some(joined) = running.join_next().await {
-        let done = joined.context("a test's task");
-        match done {
-            Ok((name, Ok(()), took)) => {
-                say(&format!("test {name} ... ok ({:.1} s)", took.as_secs_f64()));
-            }
-            Ok((name, Err(error), took)) => {
-                say(&format!("test {name} ... FAILED ({:.1} s)", took.as_secs_f64()));
-                failed.push((name, error));
-            }
-            Err(error) => failed.push(("(harness)", error)),
+        if threads == 1 {
+            failed.extend(ended(&mut running).await);
         }
     }
+    while !running.is_empty() {
+        failed.extend(ended(&mut running).await);
+    }
     failed
+}
+
+type Ended = (&'static str, Result<()>, Duration);
+
+/// Waits for the end of a test, tells it, and returns it if it failed.
+async fn ended(running: &mut JoinSet<Ended>) -> Option<(&'static str, anyhow::Error)> {
+    match running.join_next().await?.context("a test's task") {
+        Ok((name, Ok(()), took)) => {
+            say(&format!("test {name} ... ok ({:.1} s)", took.as_secs_f64()));
+            None
+        }
+        Ok((name, Err(error), took)) => {
+            say(&format!("test {name} ... FAILED ({:.1} s)", took.as_secs_f64()));
+            Some((name, error))
+        }
+        Err(error) => Some(("(harness)", error)),
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

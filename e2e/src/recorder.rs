@@ -2,6 +2,7 @@
 //! and the API server's own audit log.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -108,6 +109,23 @@ impl Recorder {
         ensure!(gaps.is_empty(), "the recorder lost revisions: {}", gaps.join("; "));
         let all = guard(&self.shared.history);
         Ok(all.iter().filter(|revision| revision.namespace == namespace).cloned().collect())
+    }
+
+    /// The present state of every object of a kind in a namespace, by name, as far as it was told.
+    #[must_use]
+    pub fn latest(&self, kind: &str, namespace: &str) -> BTreeMap<String, Value> {
+        let all = guard(&self.shared.history);
+        let mut latest = BTreeMap::new();
+        for r in all.iter().rev().filter(|r| r.kind == kind && r.namespace == namespace) {
+            latest.entry(r.name.clone()).or_insert_with(|| (!r.deleted).then(|| r.object.clone()));
+        }
+        latest.into_iter().filter_map(|(name, object)| Some((name, object?))).collect()
+    }
+
+    /// How many revisions there are so far, of all namespaces.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        guard(&self.shared.history).len()
     }
 
     /// Waits until the history holds a version of an object: what the caller has read or written

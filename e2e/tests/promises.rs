@@ -40,6 +40,5 @@ fn main() -> ExitCode {
         weights_in_git_stay_out_of_a_canary_and_retries_come_in,
         syncs_ten_times_a_second_leave_the_weights_to_the_plan,
         a_bad_commit_is_never_applied_again,
-        twenty_failing_answers_are_followed_by_weight_zero,
     ])
 }

@@ -1,14 +1,9 @@
 //! What a metrics server says, and what it does to a canary.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use futures::future::try_join_all;
-use sluice_e2e::{
-    bed::{Bed, process::until},
-    demo::timeline::median_and_max,
-    recorder::Request,
-};
+use sluice_e2e::bed::{Bed, process::until};
 
 use crate::{
     canary::first_write_is_route,
@@ -75,46 +70,4 @@ pub(crate) async fn an_unreachable_metrics_server_holds_the_weight(bed: Arc<Bed>
     let weights = stage.weights("web", stage.since).await?;
     ensure!(weights == [20, 100, 0], "the weights were {weights:?}");
     stage.then_laws_held().await
-}
-
-/// Rollouts side by side, and aborts of each.
-const LANES: usize = 4;
-const ROUNDS: usize = 5;
-
-pub(crate) async fn twenty_failing_answers_are_followed_by_weight_zero(
-    bed: Arc<Bed>,
-) -> Result<()> {
-    let lanes = (0..LANES).map(|lane| aborts(Arc::clone(&bed), lane));
-    let took: Vec<Duration> = try_join_all(lanes).await?.into_iter().flatten().collect();
-    ensure!(took.len() == LANES * ROUNDS, "{} aborts", took.len());
-    eprintln!("failing answer to accepted weight 0: {}", median_and_max(&took));
-    let worst = took.iter().max().copied().unwrap_or_default();
-    ensure!(worst < Duration::from_secs(10), "the slowest abort took {worst:?}");
-    Ok(())
-}
-
-async fn aborts(bed: Arc<Bed>, lane: usize) -> Result<Vec<Duration>> {
-    let stage = Stage::new(bed, &format!("latency-{lane}")).await?;
-    let oracle = Oracle::start(Some(1.0)).await?;
-    stage.scene.given(&oracle.template()).await?;
-    stage.given_web(&Web::new(Router::Hosts, JUDGED), "demo:v1").await?;
-    let mut took = Vec::new();
-    for round in 0..ROUNDS {
-        let known = oracle.answers().len();
-        // Each round has a version of its own: an aborted one is not tried again by itself.
-        stage.when_image_is("web", &format!("demo:v{}", round + 2)).await?;
-        stage.then_phase("web", "Degraded").await?;
-        stage.then_weight("web", 0).await?;
-        let answers = oracle.answers();
-        let answer = *answers.get(known).context("nobody asked")?;
-        let writes = stage.writes(answer)?;
-        let route =
-            |r: &&Request| r.object_ref.as_ref().is_some_and(|o| o.resource == "virtualservices");
-        let zero = writes.iter().find(route).context("no route was written")?.stage_timestamp;
-        took.push((zero - answer).to_std()?);
-    }
-    let weights = stage.weights("web", stage.since).await?;
-    ensure!(weights == [20, 0].repeat(ROUNDS), "the weights were {weights:?}");
-    stage.then_laws_held().await?;
-    Ok(took)
 }
