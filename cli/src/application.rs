@@ -12,9 +12,10 @@ use sluice_crds::object::Kind;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Application {
-    #[serde(default)]
+    // Items of a list come without both.
+    #[serde(default = "api_version")]
     api_version: String,
-    #[serde(default)]
+    #[serde(default = "kind")]
     kind: String,
     #[serde(default)]
     pub(crate) metadata: ObjectMeta,
@@ -23,6 +24,14 @@ pub(crate) struct Application {
     pub(crate) status: Option<ApplicationStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) operation: Option<Operation>,
+}
+
+fn api_version() -> String {
+    Kind::APPLICATION.api_version()
+}
+
+fn kind() -> String {
+    Kind::APPLICATION.kind.into_owned()
 }
 
 impl kube::Resource for Application {

@@ -3,7 +3,11 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+mod connection;
+
+pub use connection::{ConnectionArguments, LookArguments};
 
 /// Whose output and exit codes: decided by the name under which the program was called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,12 +27,20 @@ impl Dialect {
             _ => Self::Sluice,
         }
     }
+
+    /// Returns what people type.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Sluice => "kubectl sluice",
+            Self::Argo => "kubectl argo rollouts",
+        }
+    }
 }
 
 /// Shows and drives progressive delivery.
 #[derive(Parser, Debug)]
 #[command(
-    name = "kubectl sluice",
+    name = "kubectl-sluice",
     version,
     disable_version_flag = true,
     arg_required_else_help = true
@@ -37,35 +49,23 @@ pub struct Arguments {
     /// Where the cluster is.
     #[command(flatten)]
     pub connection: ConnectionArguments,
+    /// How output looks.
+    #[command(flatten)]
+    pub look: LookArguments,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// kubectl's connection options.
-#[derive(Args, Debug, Clone, Default)]
-pub struct ConnectionArguments {
-    /// Namespace; by default that of the context.
-    #[arg(short, long, global = true)]
-    pub namespace: Option<String>,
-    /// Context of the kubeconfig.
-    #[arg(long, global = true)]
-    pub context: Option<String>,
-    /// Path of the kubeconfig.
-    #[arg(long, global = true, env = "KUBECONFIG", hide_env = true)]
-    pub kubeconfig: Option<std::path::PathBuf>,
-    /// Address of the API server, such as `http://127.0.0.1:8001`.
-    #[arg(short, long, global = true)]
-    pub server: Option<String>,
-    /// Namespace of Applications.
-    #[arg(long, global = true, default_value = "argocd")]
-    pub application_namespace: String,
-    /// No colours.
-    #[arg(long, global = true)]
-    pub no_color: bool,
-    /// Plain ASCII instead of drawn characters.
-    #[arg(long, global = true)]
-    pub ascii: bool,
+impl Arguments {
+    /// Reads the words of a command line, the program's own name first.
+    ///
+    /// # Errors
+    /// The words cannot be understood, or ask for help.
+    pub fn read(words: &[OsString], dialect: Dialect) -> Result<Self, clap::Error> {
+        let command = Self::command().bin_name(dialect.program());
+        Self::from_arg_matches(&command.try_get_matches_from(words)?)
+    }
 }
 
 /// What to do.
@@ -119,6 +119,24 @@ pub enum Output {
     Yaml,
     /// `rollout.argoproj.io/name`.
     Name,
+    /// As without, with more columns.
+    Wide,
+}
+
+impl Output {
+    /// Returns whether it asks for objects as they are, not for a drawing.
+    pub fn is_document(self) -> bool {
+        self != Self::Wide
+    }
+}
+
+/// Form of the output of what is no Kubernetes object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum PlainOutput {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
 }
 
 /// `get rollout NAME`.
@@ -152,6 +170,12 @@ pub struct ListArguments {
     /// Only this one.
     #[arg(long)]
     pub name: Option<String>,
+    /// Goes on with a line for each change.
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Says of each line when it was so.
+    #[arg(long)]
+    pub timestamps: bool,
     /// Form of the output.
     #[arg(short, long)]
     pub output: Option<Output>,
@@ -229,7 +253,7 @@ pub struct StatusArguments {
     pub name: String,
     /// Waits until it is Healthy or Degraded.
     #[arg(short, long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
-        default_missing_value = "true")]
+        require_equals = true, default_missing_value = "true")]
     pub watch: bool,
     /// Gives up after so long, such as `60s`; 0 means never.
     #[arg(short, long, default_value = "0")]
@@ -242,6 +266,9 @@ pub struct WhyArguments {
     /// `rollout` and the name, or the name.
     #[arg(required = true, num_args = 1..=2)]
     pub words: Vec<String>,
+    /// Form of the output.
+    #[arg(short, long)]
+    pub output: Option<PlainOutput>,
 }
 
 /// `lint FILE…`.
@@ -298,8 +325,11 @@ pub enum AppCommand {
     History {
         /// Name.
         name: String,
+        /// Form of the output.
+        #[arg(short, long)]
+        output: Option<PlainOutput>,
     },
-    /// Goes back to a past sync.
+    /// Goes back to a past sync. With automated sync it stays there until Git wants another commit.
     Rollback {
         /// Name.
         name: String,
@@ -315,6 +345,9 @@ pub enum QuarantineCommand {
     List {
         /// Only of this Application.
         app: Option<String>,
+        /// Form of the output.
+        #[arg(short, long)]
+        output: Option<PlainOutput>,
     },
     /// Lets held-back content go.
     Release {

@@ -42,20 +42,8 @@ impl Failure {
             kube::Error::Api(status) => {
                 Self::new(format!("could not {verb} {object}: {}", status.message))
             }
-            other => {
-                let mut text = format!("could not {verb} {object}: {other}");
-                let mut source = std::error::Error::source(other);
-                while let Some(cause) = source {
-                    let cause_text = cause.to_string();
-                    if !text.contains(&cause_text) {
-                        // Writing to a String cannot fail.
-                        let _ = write!(text, ": {cause_text}");
-                    }
-                    source = cause.source();
-                }
-                Self::new(text)
-                    .hint("is the API server reachable? see --context, --server, --kubeconfig")
-            }
+            other => Self::new(format!("could not {verb} {object}: {}", chain(other)))
+                .hint("is the API server reachable? see --context, --server, --kubeconfig"),
         }
     }
 
@@ -72,8 +60,17 @@ impl Failure {
     }
 }
 
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::new(format!("{error:#}"))
+/// Returns an error with all that caused it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
     }
+    text
 }

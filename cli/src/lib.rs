@@ -8,32 +8,29 @@ mod arguments;
 mod commands;
 mod connection;
 mod failure;
+mod git;
+mod names;
 mod phase;
 mod reader;
+mod span;
 mod style;
+mod table;
 mod tree;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-pub use arguments::{Arguments, Dialect};
+pub use arguments::{Arguments, ConnectionArguments, Dialect, LookArguments};
 pub use connection::Connection;
 pub use failure::Failure;
 
 /// Runs the plugin with the words of its command line and returns its exit code: 0 for success, 1 for a failure (also
-/// Argo's code for a Degraded or timed-out `status`), 2 for words that it does not understand.
+/// Argo's code for a Degraded or timed-out `status`), 2 for words that it does not understand, where Argo's plugin has 1.
 pub async fn run(words: &[OsString]) -> ExitCode {
     let dialect = Dialect::of(words.first());
-    let arguments = match Arguments::try_parse_from(words) {
+    let arguments = match Arguments::read(words, dialect) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let code = error.exit_code();
-            // Nothing can be done about a terminal that is gone.
-            drop(error.print());
-            return ExitCode::from(u8::try_from(code).unwrap_or(2));
-        }
+        Err(error) => return not_understood(&error, dialect),
     };
     match commands::run(arguments, dialect).await {
         Ok(code) => code,
@@ -42,4 +39,19 @@ pub async fn run(words: &[OsString]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is wrong with the words, or the help that they ask for.
+fn not_understood(error: &clap::Error, dialect: Dialect) -> ExitCode {
+    if dialect == Dialect::Argo && error.use_stderr() {
+        let text = error.render().to_string();
+        match text.strip_prefix("error: ") {
+            Some(text) => anstream::eprint!("Error: {text}"),
+            None => anstream::eprint!("{text}"),
+        }
+        return ExitCode::FAILURE;
+    }
+    // Nothing can be done about a terminal that is gone.
+    drop(error.print());
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -2,6 +2,10 @@
 
 use std::fmt::Display;
 
+use anstream::{AutoStream, ColorChoice};
+
+use crate::arguments::LookArguments;
+
 /// How to draw.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Style {
@@ -20,7 +24,14 @@ pub(crate) enum Tone {
 }
 
 impl Style {
-    /// Returns the text in the tone's colour. `anstream` drops the codes where the terminal has no colours.
+    /// Returns how to draw on standard output: without colours where nobody sees them or nobody wants them (`--no-color`,
+    /// NO_COLOR, `TERM=dumb`, no terminal).
+    pub(crate) fn of(look: LookArguments) -> Self {
+        let is_wanted = AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
+        Self { color: is_wanted && !look.no_color, ascii: look.ascii }
+    }
+
+    /// Returns the text in the tone's colour.
     pub(crate) fn paint(self, tone: Tone, text: impl Display) -> String {
         let code = match tone {
             Tone::Good => "32",
@@ -51,11 +62,43 @@ impl Style {
             "Pending" | "ContainerCreating" | "PodInitializing" => ("◷", ".", Tone::Busy),
             "Paused" | "Suspended" => ("॥", "=", Tone::Waiting),
             "Degraded" | "Failed" | "CrashLoopBackOff" | "ErrImagePull" | "ImagePullBackOff"
-            | "SyncFailed" => ("✖", "x", Tone::Bad),
+            | "InvalidImageName" | "OOMKilled" | "Evicted" | "SyncFailed" => ("✖", "x", Tone::Bad),
             "Error" | "ReplicaFailure" | "OutOfSync" => ("⚠", "!", Tone::Waiting),
             "ScaledDown" | "Terminating" => ("•", "-", Tone::Quiet),
+            _ if is_one_of(word, &["Signal:", "ExitCode:"]) || word.ends_with("Error") => {
+                ("✖", "x", Tone::Bad)
+            }
+            _ if word.starts_with("Init:") && word.ends_with("BackOff") => ("✖", "x", Tone::Bad),
+            _ if word.starts_with("Init:") => ("◌", "o", Tone::Busy),
             _ => ("?", "?", Tone::Waiting),
         };
         (format!("{} {word}", if self.ascii { plain } else { glyph }), tone)
+    }
+}
+
+fn is_one_of(word: &str, beginnings: &[&str]) -> bool {
+    beginnings.iter().any(|beginning| word.starts_with(beginning))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_a_glyph_a_word_and_a_tone() {
+        let style = Style { color: false, ascii: false };
+        for (word, shown, tone) in [
+            ("Healthy", "✔ Healthy", Tone::Good),
+            ("Init:0/1", "◌ Init:0/1", Tone::Busy),
+            ("Init:Error", "✖ Init:Error", Tone::Bad),
+            ("Init:CrashLoopBackOff", "✖ Init:CrashLoopBackOff", Tone::Bad),
+            ("ExitCode:1", "✖ ExitCode:1", Tone::Bad),
+            ("CreateContainerConfigError", "✖ CreateContainerConfigError", Tone::Bad),
+            ("Error", "⚠ Error", Tone::Waiting),
+            ("Whatever", "? Whatever", Tone::Waiting),
+        ] {
+            assert_eq!(style.state(word), (shown.to_owned(), tone));
+            assert!(Style { ascii: true, ..style }.state(word).0.is_ascii());
+        }
     }
 }

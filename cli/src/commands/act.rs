@@ -11,6 +11,7 @@ use sluice_crds::time::Time;
 use crate::arguments::RestartArguments;
 use crate::connection::Connection;
 use crate::failure::Failure;
+use crate::git;
 
 /// Sends a merge patch to the status of a Rollout.
 pub(crate) async fn patch_status(
@@ -68,25 +69,14 @@ pub(crate) async fn retry(connection: &Connection, words: &[String]) -> Result<E
     }
     for name in names {
         let rollout = connection.get_rollout(name).await?;
-        refuse_quarantined(&rollout, name)?;
+        let current = rollout.status.as_ref().and_then(|s| s.current_pod_hash.as_deref());
+        if let (Some(owner), Some(hash)) = (git::owner(connection, &rollout).await, current) {
+            owner.refuse_held(name, hash)?;
+        }
         patch_status(connection, name, &json!({ "status": { "abort": false } })).await?;
         anstream::println!("rollout '{name}' retried");
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A Rollout whose content is held back cannot be retried; it says which command releases it.
-fn refuse_quarantined(rollout: &Rollout, name: &str) -> Result<(), Failure> {
-    let held = rollout
-        .status
-        .as_ref()
-        .and_then(|s| s.message.as_deref())
-        .filter(|message| message.contains("quarantine"));
-    match held {
-        Some(message) => Err(Failure::new(format!("rollout '{name}' is held back: {message}"))
-            .hint("kubectl sluice quarantine list; kubectl sluice quarantine release APP ROLLOUT")),
-        None => Ok(()),
-    }
 }
 
 pub(crate) async fn pause(connection: &Connection, names: &[String]) -> Result<ExitCode, Failure> {

@@ -8,10 +8,11 @@ use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use sluice_crds::object::{Kind, ObjectRef};
 
-use crate::arguments::AppCommand;
+use crate::arguments::{AppCommand, Dialect, Output};
 use crate::commands::output;
-use crate::connection::{Connection, nearest};
+use crate::connection::Connection;
 use crate::failure::Failure;
+use crate::names::nearest;
 use crate::style::Style;
 
 mod diff;
@@ -21,29 +22,29 @@ pub(in crate::commands) mod show;
 pub(crate) async fn run(
     connection: &Connection,
     command: AppCommand,
+    dialect: Dialect,
     style: Style,
 ) -> Result<ExitCode, Failure> {
     match command {
         AppCommand::Get { name, output } => {
             let app = get(connection, &name).await?;
-            match output {
-                Some(form) => output::print(&app, "application", form)?,
+            match output.filter(|form| form.is_document()) {
+                Some(form) => output::one(&app, "application", form)?,
                 None => anstream::print!("{}", show::application(&app, style, chrono::Utc::now())),
             }
         }
         AppCommand::List { output } => {
             let apps = list(connection).await?;
-            match output {
-                Some(form) => {
-                    for app in &apps {
-                        output::print(app, "application", form)?;
-                    }
-                }
+            match output.filter(|form| form.is_document()) {
+                Some(form) => output::many(&apps, "application", form)?,
                 None if apps.is_empty() => anstream::eprintln!(
                     "No Applications in namespace {}.",
                     connection.application_namespace
                 ),
-                None => anstream::print!("{}", show::list(&apps)),
+                None => {
+                    let is_wide = output == Some(Output::Wide);
+                    anstream::print!("{}", show::list(&apps, style, is_wide));
+                }
             }
         }
         AppCommand::Diff { name, revision } => {
@@ -54,14 +55,27 @@ pub(crate) async fn run(
             start(connection, &app, &sync_operation(&app, revision, prune, dry_run)).await?;
             anstream::println!("application '{name}' sync requested");
         }
-        AppCommand::History { name } => {
-            anstream::print!("{}", show::history(&get(connection, &name).await?));
+        AppCommand::History { name, output } => {
+            let app = get(connection, &name).await?;
+            let history = app.status.as_ref().map(|s| s.history.as_slice()).unwrap_or_default();
+            match output {
+                Some(form) => output::plain(&history, form)?,
+                None if history.is_empty() => {
+                    anstream::eprintln!("application '{name}' was never synced.")
+                }
+                None => anstream::print!("{}", show::history(history, style)),
+            }
         }
         AppCommand::Rollback { name, id } => {
             let app = get(connection, &name).await?;
-            let operation = rollback_operation(&app, id)?;
+            let (operation, target) = rollback_operation(&app, id, dialect)?;
             start(connection, &app, &operation).await?;
-            anstream::println!("application '{name}' rollback requested");
+            anstream::println!("application '{name}' rollback to {target} requested");
+            if app.spec.is_automated() {
+                anstream::eprintln!(
+                    "note: it stays there until Git wants another commit, or until `kubectl sluice app sync {name}`"
+                );
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -145,9 +159,16 @@ fn sync_operation(
     json!({ "initiatedBy": { "username": "kubectl-sluice" }, "sync": sync })
 }
 
-/// Returns the operation that goes back to an entry of the history, with the source that it had.
-fn rollback_operation(app: &Application, id: Option<i64>) -> Result<Value, Failure> {
+/// Returns the operation that goes back to an entry of the history, with the source that it had, and where it goes.
+fn rollback_operation(
+    app: &Application,
+    id: Option<i64>,
+    dialect: Dialect,
+) -> Result<(Value, String), Failure> {
     let name = app.name_any();
+    if dialect == Dialect::Argo && app.spec.is_automated() {
+        return Err(Failure::new("rollback cannot be initiated when auto-sync is enabled"));
+    }
     let history = app.status.as_ref().map(|s| s.history.as_slice()).unwrap_or_default();
     let entry = match id {
         Some(id) => history.iter().find(|h| h.id == id),
@@ -160,24 +181,11 @@ fn rollback_operation(app: &Application, id: Option<i64>) -> Result<Value, Failu
         return Err(Failure::new(format!("application '{name}' has {wanted}"))
             .hint(format!("its history has: {}", ids.join(", "))));
     };
-    let automated = app.spec.sync_policy.as_ref().and_then(|p| p.automated.as_ref());
-    if automated.is_some_and(|a| a.enabled != Some(false)) {
-        return Err(Failure::new(format!(
-            "application '{name}' syncs by itself: a rollback would be overtaken by Git"
-        ))
-        .hint(
-            "revert the commit; a version that failed its analysis is held back without your doing",
-        ));
-    }
-    Ok(json!({
+    let operation = json!({
         "initiatedBy": { "username": "kubectl-sluice" },
-        "sync": {
-            "revision": entry.revision,
-            "source": entry.source,
-            "prune": true,
-            "syncStrategy": { "apply": {} },
-        },
-    }))
+        "sync": { "revision": entry.revision, "source": entry.source, "prune": true },
+    });
+    Ok((operation, format!("sync {}, commit {}", entry.id, show::short(entry.revision.as_deref()))))
 }
 
 /// Sets an annotation of an Application.

@@ -5,9 +5,12 @@ use std::process::ExitCode;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 use sluice_crds::rollout::Rollout;
+use sluice_engine::rollout::template_hash::template_hash;
 
+use crate::arguments::Dialect;
 use crate::connection::Connection;
 use crate::failure::Failure;
+use crate::git;
 
 /// How often a write that met another writer is tried again.
 const ATTEMPTS: usize = 5;
@@ -16,6 +19,7 @@ pub(crate) async fn run(
     connection: &Connection,
     name: &str,
     images: &[String],
+    dialect: Dialect,
 ) -> Result<ExitCode, Failure> {
     let images: Vec<(&str, &str)> =
         images.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
@@ -32,9 +36,19 @@ pub(crate) async fn run(
         for (container, image) in &images {
             replace(template, container, image, name)?;
         }
+        let collisions = rollout.status.as_ref().and_then(|s| s.collision_count);
+        let hash = template_hash(template, collisions);
+        let owner = git::owner(connection, &rollout).await;
+        if let Some(owner) = &owner {
+            owner.refuse_held(name, &hash)?;
+            owner.refuse_overwritten(name)?;
+        }
         match api.replace(name, &PostParams::default(), &rollout).await {
             Ok(_) => {
                 anstream::println!("rollout \"{name}\" image updated");
+                if let (Some(owner), Dialect::Sluice) = (&owner, dialect) {
+                    owner.note();
+                }
                 return Ok(ExitCode::SUCCESS);
             }
             Err(kube::Error::Api(status)) if status.code == 409 && attempt < ATTEMPTS => {}

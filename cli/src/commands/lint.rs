@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Deserialize as _;
 use serde_json::Value;
 use sluice_crds::advice;
 use sluice_crds::application::ApplicationSpec;
+use sluice_crds::crd::DEFINITIONS;
 use sluice_crds::object::{Meta, ObjectRef};
 use sluice_crds::rollout::RolloutSpec;
 use sluice_crds::supported::{self, State};
@@ -26,7 +28,11 @@ pub(crate) fn run(lint: &LintArguments, dialect: Dialect) -> Result<ExitCode, Fa
     }
     let mut files = Vec::new();
     for name in names {
-        files.push((name.clone(), read(name)?));
+        for path in below(Path::new(name))? {
+            let name = path.display().to_string();
+            let text = read(&name)?;
+            files.push((name, text));
+        }
     }
     let findings = check(&files);
     for finding in &findings {
@@ -41,6 +47,28 @@ pub(crate) fn run(lint: &LintArguments, dialect: Dialect) -> Result<ExitCode, Fa
     Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Returns the file, or the manifests of the folder and of those in it, sorted.
+fn below(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let failed = |e: std::io::Error| Failure::new(format!("{}: {e}", path.display()));
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let inner = entry.map_err(failed)?.path();
+        let extension = inner.extension().and_then(|e| e.to_str());
+        // Links may lead anywhere, also back.
+        if inner.is_symlink() {
+            continue;
+        }
+        if inner.is_dir() || matches!(extension, Some("yaml" | "yml" | "json")) {
+            found.extend(below(&inner)?);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 fn read(name: &str) -> Result<String, Failure> {
     if name == "-" {
         let mut text = String::new();
@@ -49,7 +77,9 @@ fn read(name: &str) -> Result<String, Failure> {
             .map_err(|e| Failure::new(format!("standard input: {e}")))?;
         return Ok(text);
     }
-    std::fs::read_to_string(name).map_err(|e| Failure::new(format!("{name}: {e}")))
+    let failed = |e: &dyn std::fmt::Display| Failure::new(format!("{name}: {e}"));
+    let bytes = std::fs::read(name).map_err(|e| failed(&e))?;
+    String::from_utf8(bytes).map_err(|e| failed(&format!("not UTF-8: {}", e.utf8_error())))
 }
 
 fn sum(errors: usize, warnings: usize) -> String {
@@ -68,24 +98,28 @@ fn sum(errors: usize, warnings: usize) -> String {
 #[derive(Debug)]
 struct Finding {
     place: String,
+    /// Where a file has several: which object.
+    object: Option<String>,
     text: String,
     hint: Option<String>,
     is_error: bool,
 }
 
 impl Finding {
-    fn of(file: &str, document: &Document, problem: &Problem, is_error: bool) -> Self {
+    fn of(source: &Source<'_>, problem: &Problem, is_error: bool) -> Self {
+        let Source { file, document, has_others } = source;
         let place = match document.place(&problem.path) {
             Some(place) => format!("{file}:{place}"),
-            None => file.to_owned(),
+            None => (*file).to_owned(),
         };
-        let text = problem.to_string();
-        Self { place, text, hint: problem.hint.clone(), is_error }
+        let object = has_others.then(|| named(&document.value));
+        Self { place, object, text: problem.to_string(), hint: problem.hint.clone(), is_error }
     }
 
     fn shown(&self) -> String {
         let kind = if self.is_error { "" } else { "warning: " };
-        let mut text = format!("{}  {kind}{}", self.place, self.text);
+        let object = self.object.as_ref().map_or_else(String::new, |object| format!("{object}  "));
+        let mut text = format!("{}  {kind}{object}{}", self.place, self.text);
         if let Some(hint) = &self.hint {
             text.push_str(&format!("\n    hint: {hint}"));
         }
@@ -93,48 +127,114 @@ impl Finding {
     }
 }
 
+/// `Rollout shop/checkout`.
+fn named(object: &Value) -> String {
+    let word = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+    let kind = word("/kind").unwrap_or("object");
+    match (word("/metadata/namespace"), word("/metadata/name").unwrap_or("without name")) {
+        (Some(namespace), name) => format!("{kind} {namespace}/{name}"),
+        (None, name) => format!("{kind} {name}"),
+    }
+}
+
+/// A document, and the file that it is in.
+struct Source<'a> {
+    file: &'a str,
+    document: Document,
+    has_others: bool,
+}
+
 /// Checks files together: what one names may be in another.
 fn check(files: &[(String, String)]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut documents = Vec::new();
+    let mut sources = Vec::new();
     for (file, text) in files {
         match yaml::load(text) {
-            Ok(found) => documents.extend(found.into_iter().map(|document| (file, document))),
+            Ok(found) if found.is_empty() => findings.push(Finding {
+                place: file.clone(),
+                object: None,
+                text: "there is no object in it".to_owned(),
+                hint: None,
+                is_error: false,
+            }),
+            Ok(found) => {
+                let has_others = found.len() > 1;
+                let source = |document| Source { file, document, has_others };
+                sources.extend(found.into_iter().map(source));
+            }
             Err(error) => findings.push(Finding {
                 place: error.place.map_or(file.clone(), |place| format!("{file}:{place}")),
-                text: error.message,
+                object: None,
+                text: format!("not YAML: {}", error.message),
                 hint: None,
                 is_error: true,
             }),
         }
     }
-    let known = Known(documents.iter().map(|(_, document)| &document.value).collect());
-    for (file, document) in &documents {
-        let kind = document.value["kind"].as_str().unwrap_or_default();
-        let api_version = document.value["apiVersion"].as_str().unwrap_or_default();
-        if api_version != "argoproj.io/v1alpha1" {
-            continue;
-        }
-        let Some(mut problems) = validate::object(&document.value) else {
-            let path = FieldPath::root().field("kind");
-            let problem = Problem::new(path, format!("`{kind}` is no kind of {api_version}"));
-            findings.push(Finding::of(file, document, &problem, true));
-            continue;
-        };
-        let advice = if problems.is_empty() { advise(kind, &document.value) } else { Vec::new() };
-        problems.extend(references(kind, &document.value, &known));
-        findings.extend(advice.iter().map(|p| Finding::of(file, document, p, false)));
-        findings.extend(problems.iter().map(|p| Finding::of(file, document, p, true)));
-        for (state, problem) in supported::not_acted_on(kind, &document.value) {
-            let is_error = match state {
-                State::Works => continue,
-                State::Accepted => false,
-                State::Refused => true,
-            };
-            findings.push(Finding::of(file, document, &problem, is_error));
-        }
+    let known = Known(sources.iter().map(|source| &source.document.value).collect());
+    for source in &sources {
+        check_one(source, &known, &mut findings);
     }
     findings
+}
+
+fn check_one(source: &Source<'_>, known: &Known<'_>, findings: &mut Vec<Finding>) {
+    let object = &source.document.value;
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    // A kustomization may leave out its kind.
+    let is_kustomization =
+        Path::new(source.file).file_stem().is_some_and(|s| s.eq_ignore_ascii_case("kustomization"));
+    if is_kustomization {
+        return;
+    }
+    if let Some(problem) = no_object(object) {
+        findings.push(Finding::of(source, &problem, true));
+        return;
+    }
+    if api_version.split('/').next() != Some("argoproj.io") {
+        return;
+    }
+    let Some(mut problems) = validate::object(object) else {
+        let path = FieldPath::root().field("kind");
+        let problem = Problem::new(path, format!("`{kind}` is no kind of {api_version}"));
+        findings.push(Finding::of(source, &problem.hint(kinds()), true));
+        return;
+    };
+    let advice = if problems.is_empty() { advise(kind, object) } else { Vec::new() };
+    problems.extend(references(kind, object, known));
+    findings.extend(advice.iter().map(|p| Finding::of(source, p, false)));
+    findings.extend(problems.iter().map(|p| Finding::of(source, p, true)));
+    for (state, problem) in supported::not_acted_on(kind, object) {
+        let is_error = match state {
+            State::Works => continue,
+            State::Accepted => false,
+            State::Refused => true,
+        };
+        findings.push(Finding::of(source, &problem, is_error));
+    }
+}
+
+/// Text that is YAML, but no object of Kubernetes.
+fn no_object(object: &Value) -> Option<Problem> {
+    let root = FieldPath::root();
+    if !object.is_object() {
+        let kind = match object {
+            Value::Array(_) => "a list",
+            _ => "a plain value",
+        };
+        let problem = Problem::new(root.field("kind"), format!("required: the document is {kind}"));
+        return Some(problem.hint("separate objects with `---`"));
+    }
+    ["apiVersion", "kind"].into_iter().find(|field| !object[*field].is_string()).map(|field| {
+        Problem::new(root.field(field), "required")
+            .hint("every object begins with `apiVersion` and `kind`")
+    })
+}
+
+fn kinds() -> String {
+    let kinds: Vec<&str> = DEFINITIONS.iter().map(|d| d.kind.kind.as_ref()).collect();
+    format!("there are {}", kinds.join(", "))
 }
 
 /// What is wrong with a Rollout in view of the other objects of the same files.
@@ -221,8 +321,66 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_an_error_with_its_place() {
-        let text = lint("a: [1\nb: 2\n");
-        assert!(text.starts_with("rollout.yaml:"), "{text}");
+    fn every_kind_of_bad_input_names_its_place_and_what_to_do() {
+        let rollout = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web}\n";
+        let cases = [
+            ("no YAML", "a: [1\nb: 2\n".to_owned()),
+            ("a tab", "a:\n\tb: 1\n".to_owned()),
+            ("a key twice", "kind: A\nkind: B\n".to_owned()),
+            ("NaN", "apiVersion: v1\nkind: A\nspec: {a: .nan}\n".to_owned()),
+            ("a list", "- a\n- b\n".to_owned()),
+            ("no kind", "apiVersion: argoproj.io/v1alpha1\nmetadata: {name: a}\n".to_owned()),
+            ("another kind", "apiVersion: argoproj.io/v1alpha1\nkind: Rolout\n".to_owned()),
+            ("another version", "apiVersion: argoproj.io/v1\nkind: Rollout\nmetadata: {name: a}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: a}]}}, strategy: {canary: {}}}\n".to_owned()),
+            ("nothing in it", rollout.to_owned()),
+            ("an unknown field", format!("{rollout}spec:\n  strateggy: {{}}\n")),
+            ("a wrong type", format!("{rollout}spec:\n  replicas: many\n")),
+            ("a weight", format!("{rollout}spec:\n  strategy:\n    canary:\n      steps:\n        - setWeight: -1\n        - setWeight: 10\n          pause: {{}}\n")),
+            ("two strategies", format!("{rollout}spec:\n  strategy: {{canary: {{}}, blueGreen: {{activeService: a}}}}\n")),
+        ];
+        let mut text = String::new();
+        for (what, yaml) in cases {
+            text.push_str(&format!("# {what}\n{}\n", lint(&yaml)));
+        }
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn an_application_says_what_is_not_done_for_it() {
+        let text = lint(
+            "
+apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: shop}
+spec:
+  destination: {name: east, namespace: shop}
+  source:
+    repoURL: oci://registry.example.com/shop
+    path: .
+    kustomize: {kubeVersion: '1.36'}
+  syncPolicy: {syncOptions: [Replace=true]}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: AppProject
+metadata: {name: shop}
+spec:
+  orphanedResources: {warn: true}
+  signatureKeys: [{keyID: A}]
+  syncWindows: [{kind: deny, schedule: '* * *', duration: 1h, applications: ['*']}]
+",
+        );
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_folder_is_its_manifests() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("inner")).unwrap();
+        for name in ["b.yaml", "inner/a.json", "notes.md", "inner/c.yml"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let found = below(folder.path()).unwrap();
+        let names: Vec<_> = found.iter().map(|p| p.strip_prefix(folder.path()).unwrap()).collect();
+        assert_eq!(names, ["b.yaml", "inner/a.json", "inner/c.yml"].map(Path::new));
     }
 }

@@ -2,112 +2,168 @@
 
 use std::process::ExitCode;
 
+use chrono::{SecondsFormat, Utc};
+use futures::StreamExt as _;
 use kube::api::ListParams;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use sluice_crds::object::{Kind, ObjectRef};
 use sluice_crds::rollout::Rollout;
 
-use crate::arguments::{ListArguments, Output};
+use crate::arguments::{Dialect, ListArguments, Output};
 use crate::commands::output;
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::phase;
+use crate::span::age;
 use crate::style::Style;
+use crate::table::{self, Cell, Table};
 use crate::tree;
 
 pub(crate) async fn run(
     connection: &Connection,
     list: &ListArguments,
-    _style: Style,
+    dialect: Dialect,
+    style: Style,
 ) -> Result<ExitCode, Failure> {
     let api: Api<Rollout> =
         if list.all_namespaces { Api::all(connection.client.clone()) } else { connection.api() };
     let scope = ObjectRef::namespaced(Kind::ROLLOUT, connection.namespace.clone(), "*");
     let found =
         api.list(&ListParams::default()).await.map_err(|e| Failure::of(&scope, "list", &e))?;
-    let rollouts: Vec<Rollout> = found
-        .items
-        .into_iter()
-        .filter(|r| list.name.as_ref().is_none_or(|name| *name == r.name_any()))
-        .collect();
-    if let Some(form) = list.output {
-        return print_all(&rollouts, form);
-    }
-    if rollouts.is_empty() {
-        anstream::eprintln!("No resources found.");
+    let listing = Listing { list, dialect, style };
+    let rollouts: Vec<Rollout> = found.items.into_iter().filter(|r| listing.wants(r)).collect();
+    if let Some(form) = list.output.filter(|form| form.is_document()) {
+        output::many(&rollouts, "rollout", form)?;
         return Ok(ExitCode::SUCCESS);
     }
-    anstream::print!("{}", table(&rollouts, list.all_namespaces));
+    let mut table = Table::new(listing.head());
+    for rollout in &rollouts {
+        table.row(listing.row(rollout));
+    }
+    if !rollouts.is_empty() {
+        anstream::print!("{}", table.draw(style));
+    } else if !list.watch {
+        anstream::eprintln!("No resources found.");
+    }
+    if list.watch {
+        listing.follow(api, &rollouts, table).await?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_all(rollouts: &[Rollout], form: Output) -> Result<ExitCode, Failure> {
-    for (i, rollout) in rollouts.iter().enumerate() {
-        if form == Output::Yaml && i > 0 {
-            anstream::println!("---");
+/// What is listed, and how it looks.
+struct Listing<'a> {
+    list: &'a ListArguments,
+    dialect: Dialect,
+    style: Style,
+}
+
+impl Listing<'_> {
+    fn wants(&self, rollout: &Rollout) -> bool {
+        self.list.name.as_ref().is_none_or(|name| *name == rollout.name_any())
+    }
+
+    /// Argo's columns, and more if they are asked for.
+    fn head(&self) -> Vec<&'static str> {
+        let mut head = Vec::new();
+        if self.list.all_namespaces {
+            head.push("NAMESPACE");
         }
-        output::print(rollout, "rollout", form)?;
+        head.extend(["NAME", "STRATEGY", "STATUS", "STEP", "SET-WEIGHT"]);
+        head.extend(["READY", "DESIRED", "UP-TO-DATE", "AVAILABLE"]);
+        if self.list.output == Some(Output::Wide) {
+            head.extend(["AGE", "IMAGES", "MESSAGE"]);
+        }
+        if self.list.timestamps {
+            head.push("TIMESTAMP");
+        }
+        head
     }
-    Ok(ExitCode::SUCCESS)
+
+    fn row(&self, rollout: &Rollout) -> Vec<Cell> {
+        let status = rollout.status.clone().unwrap_or_default();
+        let number = |n: Option<i32>| n.unwrap_or(0).to_string();
+        let canary = rollout.spec.strategy.canary.as_deref();
+        let steps = canary.and_then(|c| c.steps.as_ref()).map_or(0, Vec::len);
+        let (step, weight) = match canary {
+            Some(_) if steps > 0 => (
+                format!("{}/{steps}", number(status.current_step_index)),
+                tree::set_weight(rollout).to_string(),
+            ),
+            Some(_) | None => ("-".to_owned(), "-".to_owned()),
+        };
+        let shown = phase::of(rollout);
+        let state = match self.dialect {
+            Dialect::Argo => shown.phase.into(),
+            Dialect::Sluice => {
+                let (state, tone) = self.style.state(&shown.phase);
+                Cell::toned(state, tone)
+            }
+        };
+        let mut cells: Vec<Cell> = Vec::new();
+        if self.list.all_namespaces {
+            cells.push(rollout.namespace().unwrap_or_default().into());
+        }
+        cells.extend([
+            rollout.name_any().into(),
+            if canary.is_some() { "Canary" } else { "BlueGreen" }.into(),
+            state,
+            step.into(),
+            weight.into(),
+            format!("{}/{}", number(status.ready_replicas), number(status.replicas)).into(),
+            number(rollout.spec.replicas.or(Some(1))).into(),
+            number(status.updated_replicas).into(),
+            number(status.available_replicas).into(),
+        ]);
+        if self.list.output == Some(Output::Wide) {
+            let created = rollout.metadata.creation_timestamp.as_ref();
+            cells.extend([
+                age(Utc::now(), created).into(),
+                images(rollout).into(),
+                shown.message.into(),
+            ]);
+        }
+        if self.list.timestamps {
+            cells.push(Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true).into());
+        }
+        cells
+    }
+
+    /// Goes on with a line for each change, in the columns of the table.
+    async fn follow(
+        &self,
+        api: Api<Rollout>,
+        seen: &[Rollout],
+        table: Table,
+    ) -> Result<(), Failure> {
+        let mut known: Vec<Option<String>> =
+            seen.iter().map(|rollout| rollout.resource_version()).collect();
+        let widths = table.widths();
+        let mut has_head = !seen.is_empty();
+        let changes = watcher(api, watcher::Config::default()).default_backoff().applied_objects();
+        let mut changes = std::pin::pin!(changes);
+        while let Some(change) = changes.next().await {
+            // The watcher backs off and tries again by itself.
+            let Ok(rollout) = change else { continue };
+            if !self.wants(&rollout) || known.contains(&rollout.resource_version()) {
+                continue;
+            }
+            known.push(rollout.resource_version());
+            if !has_head {
+                anstream::print!("{}", Table::new(self.head()).draw(self.style));
+                has_head = true;
+            }
+            anstream::print!("{}", table::line(&self.row(&rollout), &widths, self.style));
+        }
+        Ok(())
+    }
 }
 
-/// Lays out Argo's columns.
-fn table(rollouts: &[Rollout], all_namespaces: bool) -> String {
-    let mut head = vec![
-        "NAME",
-        "STRATEGY",
-        "STATUS",
-        "STEP",
-        "SET-WEIGHT",
-        "READY",
-        "DESIRED",
-        "UP-TO-DATE",
-        "AVAILABLE",
-    ];
-    if all_namespaces {
-        head.insert(0, "NAMESPACE");
-    }
-    let mut lines: Vec<Vec<String>> = vec![head.into_iter().map(str::to_owned).collect()];
-    lines.extend(rollouts.iter().map(|rollout| row(rollout, all_namespaces)));
-    let columns = lines[0].len();
-    let widths: Vec<usize> = (0..columns)
-        .map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for line in lines {
-        let cells: Vec<String> =
-            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-fn row(rollout: &Rollout, all_namespaces: bool) -> Vec<String> {
-    let status = rollout.status.clone().unwrap_or_default();
-    let number = |n: Option<i32>| n.unwrap_or(0).to_string();
-    let canary = rollout.spec.strategy.canary.as_deref();
-    let steps = canary.and_then(|c| c.steps.as_ref()).map_or(0, Vec::len);
-    let (step, weight) = match canary {
-        Some(_) if steps > 0 => (
-            format!("{}/{steps}", number(status.current_step_index)),
-            tree::set_weight(rollout).to_string(),
-        ),
-        Some(_) | None => ("-".to_owned(), "-".to_owned()),
-    };
-    let mut cells = vec![
-        rollout.name_any(),
-        if canary.is_some() { "Canary" } else { "BlueGreen" }.to_owned(),
-        phase::of(rollout).phase,
-        step,
-        weight,
-        format!("{}/{}", number(status.ready_replicas), number(status.replicas)),
-        number(rollout.spec.replicas.or(Some(1))),
-        number(status.updated_replicas),
-        number(status.available_replicas),
-    ];
-    if all_namespaces {
-        cells.insert(0, rollout.namespace().unwrap_or_default());
-    }
-    cells
+fn images(rollout: &Rollout) -> String {
+    let template = rollout.spec.template.as_ref();
+    let containers = template.and_then(|t| t["spec"]["containers"].as_array());
+    let images: Vec<&str> =
+        containers.into_iter().flatten().filter_map(|c| c["image"].as_str()).collect();
+    images.join(",")
 }

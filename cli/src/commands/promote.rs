@@ -2,33 +2,65 @@
 
 use std::process::ExitCode;
 
+use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Map, Value, json};
 use sluice_crds::rollout::Rollout;
 
 use crate::arguments::PromoteArguments;
-use crate::commands::act::{patch_spec, patch_status};
 use crate::connection::Connection;
 use crate::failure::Failure;
+
+/// How often a write that met another writer is tried again.
+const ATTEMPTS: usize = 5;
 
 pub(crate) async fn run(
     connection: &Connection,
     promote: &PromoteArguments,
 ) -> Result<ExitCode, Failure> {
     let name = &promote.name;
-    let rollout = connection.get_rollout(name).await?;
-    let patches = patches(&rollout, promote)?;
-    if let Some(mut status) = patches.status {
-        // The step index is computed from what was read, so the patch holds only for that version: unlike Argo's plugin, a
-        // promote that races with the controller's own step does not skip one.
+    let mut rollout = connection.get_rollout(name).await?;
+    let meant = patches(&rollout, promote)?;
+    for attempt in 1..=ATTEMPTS {
+        match write(connection, &rollout, &meant).await {
+            Ok(()) => {
+                let words = if promote.full { "fully promoted" } else { "promoted" };
+                anstream::println!("rollout '{name}' {words}");
+                return Ok(ExitCode::SUCCESS);
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 && attempt < ATTEMPTS => {}
+            Err(error) => return Err(Failure::of(&connection.rollout(name), "patch", &error)),
+        }
+        rollout = connection.get_rollout(name).await?;
+        if patches(&rollout, promote)? != meant {
+            return Err(Failure::new(format!(
+                "rollout '{name}' moved on meanwhile; nothing was skipped"
+            ))
+            .hint(format!("look at it: kubectl sluice get rollout {name}")));
+        }
+    }
+    Err(Failure::new(format!("rollout '{name}' changed {ATTEMPTS} times meanwhile"))
+        .hint("try again"))
+}
+
+/// The step index is computed from what was read, so the patch holds only for that version: unlike with Argo's plugin, a
+/// promote that races with the controller's own step does not skip one.
+async fn write(
+    connection: &Connection,
+    rollout: &Rollout,
+    patches: &Patches,
+) -> Result<(), kube::Error> {
+    let api = connection.api::<Rollout>();
+    let name = rollout.name_any();
+    if let Some(mut status) = patches.status.clone() {
         status["metadata"] = json!({ "resourceVersion": rollout.metadata.resource_version });
-        patch_status(connection, name, &status).await?;
+        api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await?;
     }
     if patches.unpause {
-        patch_spec(connection, name, &json!({ "spec": { "paused": false } })).await?;
+        let patch = json!({ "spec": { "paused": false } });
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
     }
-    let words = if promote.full { "fully promoted" } else { "promoted" };
-    anstream::println!("rollout '{name}' {words}");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// What a promote writes.
@@ -47,7 +79,8 @@ fn patches(rollout: &Rollout, promote: &PromoteArguments) -> Result<Patches, Fai
     let index = status.current_step_index.unwrap_or(0);
     if promote.skip_current_step || promote.skip_all_steps {
         if steps == 0 {
-            return Err(Failure::new("a Rollout without canary steps has none to skip"));
+            return Err(Failure::new("a Rollout without canary steps has none to skip")
+                .hint("leave out --skip-current-step and --skip-all-steps, or use --full"));
         }
         let next = if promote.skip_all_steps { count } else { (index + 1).min(count) };
         let status = json!({ "status": { "currentStepIndex": next } });

@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
-use crate::application::Application;
 use kube::ResourceExt as _;
+use serde_json::{Value, json};
+use sluice_crds::application::QuarantineEntry;
 use sluice_crds::labels;
 
+use crate::application::Application;
 use crate::arguments::QuarantineCommand;
-use crate::commands::app;
+use crate::commands::{app, output};
 use crate::connection::Connection;
 use crate::failure::Failure;
 
@@ -17,12 +19,15 @@ pub(crate) async fn run(
     command: QuarantineCommand,
 ) -> Result<ExitCode, Failure> {
     match command {
-        QuarantineCommand::List { app } => {
+        QuarantineCommand::List { app, output } => {
             let apps = match app {
                 Some(name) => vec![app::get(connection, &name).await?],
                 None => app::list(connection).await?,
             };
-            list(&apps);
+            match output {
+                Some(form) => output::plain(&document(&apps), form)?,
+                None => list(&apps),
+            }
         }
         QuarantineCommand::Release { app, rollout } => {
             let found = app::get(connection, &app).await?;
@@ -36,13 +41,28 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// All entries, each with its Application.
+fn document(apps: &[Application]) -> Value {
+    let mut items = Vec::new();
+    for app in apps {
+        for entry in entries(app) {
+            let mut item = json!(entry);
+            item["application"] = json!(app.name_any());
+            items.push(item);
+        }
+    }
+    json!({ "items": items })
+}
+
+fn entries(app: &Application) -> impl Iterator<Item = &QuarantineEntry> {
+    app.status.iter().filter_map(|s| s.sluice.as_ref()).flat_map(|s| &s.quarantine)
+}
+
 fn list(apps: &[Application]) {
     let now = chrono::Utc::now();
     let mut any = false;
     for app in apps {
-        let entries =
-            app.status.iter().filter_map(|s| s.sluice.as_ref()).flat_map(|s| &s.quarantine);
-        for entry in entries {
+        for entry in entries(app) {
             any = true;
             if entry.moot == Some(true) {
                 anstream::println!(
@@ -65,8 +85,7 @@ fn list(apps: &[Application]) {
 
 /// Returns the template hash of what is held back of a Rollout.
 fn held_hash(app: &Application, rollout: &str) -> Result<String, Failure> {
-    let entries: Vec<_> =
-        app.status.iter().filter_map(|s| s.sluice.as_ref()).flat_map(|s| &s.quarantine).collect();
+    let entries: Vec<_> = entries(app).collect();
     let wanted = |moot: bool| {
         entries.iter().rev().find(|e| e.name == rollout && (e.moot == Some(true)) == moot)
     };

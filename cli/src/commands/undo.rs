@@ -8,15 +8,18 @@ use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use sluice_crds::labels;
 use sluice_crds::rollout::Rollout;
+use sluice_engine::rollout::template_hash::template_hash;
 
-use crate::arguments::UndoArguments;
+use crate::arguments::{Dialect, UndoArguments};
 use crate::commands::act::patch_spec;
 use crate::connection::Connection;
 use crate::failure::Failure;
+use crate::git;
 
 pub(crate) async fn run(
     connection: &Connection,
     undo: &UndoArguments,
+    dialect: Dialect,
 ) -> Result<ExitCode, Failure> {
     let name = &undo.name;
     let rollout = connection.get_rollout(name).await?;
@@ -26,12 +29,9 @@ pub(crate) async fn run(
         ))
         .hint("undo it there: spec.workloadRef names it"));
     }
-    if let Some(id) = rollout.annotations().get(labels::TRACKING_ID) {
-        let app = id.split(':').next().unwrap_or_default();
-        return Err(Failure::new(format!(
-            "rollout '{name}' is applied from Git by Application {app}: an undo here would be put back"
-        ))
-        .hint(format!("revert the commit, or: kubectl sluice app rollback {app}")));
+    let owner = git::owner(connection, &rollout).await;
+    if let Some(owner) = &owner {
+        owner.refuse_overwritten(name)?;
     }
     // Dynamic, so that fields which this program does not know survive the way back.
     let kind = ApiResource::erase::<ReplicaSet>(&());
@@ -52,11 +52,19 @@ pub(crate) async fn run(
     let target = revision(&owned, undo.to_revision, name)?;
     let template = template_of(target);
     if Some(&template) == rollout.spec.template.as_ref() {
-        anstream::println!("skipped rollback (current template already matches revision)");
+        let number = number(target);
+        anstream::println!("skipped rollback (current template already matches revision {number})");
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(owner) = &owner {
+        let collisions = rollout.status.as_ref().and_then(|s| s.collision_count);
+        owner.refuse_held(name, &template_hash(&template, collisions))?;
     }
     replace_template(connection, name, &rollout, template).await?;
     anstream::println!("rollout '{name}' undo");
+    if let (Some(owner), Dialect::Sluice) = (&owner, dialect) {
+        owner.note();
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -74,14 +82,15 @@ async fn replace_template(
     patch_spec(connection, name, &json!({ "spec": { "template": difference } })).await
 }
 
+fn number(rs: &DynamicObject) -> i64 {
+    rs.annotations().get(labels::REVISION).and_then(|r| r.parse().ok()).unwrap_or(0)
+}
+
 fn revision<'a>(
     owned: &'a [DynamicObject],
     wanted: i64,
     name: &str,
 ) -> Result<&'a DynamicObject, Failure> {
-    let number = |rs: &DynamicObject| {
-        rs.annotations().get(labels::REVISION).and_then(|r| r.parse::<i64>().ok()).unwrap_or(0)
-    };
     let mut sorted: Vec<&DynamicObject> = owned.iter().collect();
     sorted.sort_by_key(|rs| std::cmp::Reverse(number(rs)));
     let found = if wanted == 0 {

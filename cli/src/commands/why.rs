@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-use serde_json::Value;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
 use sluice_crds::analysis::AnalysisRunRecord;
 use sluice_crds::labels;
 use sluice_crds::object::{Kind, Meta, ObjectRef, ResourceVersion};
@@ -24,12 +24,13 @@ use sluice_engine::view::{
 };
 
 use crate::arguments::WhyArguments;
+use crate::commands::output;
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::phase;
 use crate::reader::{Reader, decode, lookup};
+use crate::span::span;
 use crate::style::{Style, Tone};
-use crate::tree::span;
 
 /// Runs the command.
 pub(crate) async fn run(
@@ -49,8 +50,40 @@ pub(crate) async fn run(
     let observer = Observer { reader: Reader { connection }, namespace: &connection.namespace };
     let view = observer.view(&rollout).await?;
     let decision = RolloutReconciler::decide(&view);
-    anstream::print!("{}", answer(&rollout, &decision.report, style, view.now));
+    match why.output {
+        Some(form) => output::plain(&document(&rollout, &decision.report), form)?,
+        None => anstream::print!("{}", answer(&rollout, &decision.report, style, view.now)),
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The answer for programs.
+fn document(rollout: &Rollout, report: &Report) -> Value {
+    let shown = phase::of(rollout);
+    let status = rollout.status.clone().unwrap_or_default();
+    let waiting: Vec<Value> = report
+        .waiting
+        .iter()
+        .map(|wait| {
+            let kind = match wait.kind {
+                WaitingKind::Progress => "progress",
+                WaitingKind::Person => "person",
+                WaitingKind::Problem => "problem",
+            };
+            let until = wait.until.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+            json!({ "what": wait.what, "kind": kind, "until": until, "hint": wait.hint })
+        })
+        .collect();
+    json!({
+        "namespace": rollout.metadata.namespace,
+        "name": rollout.metadata.name,
+        "phase": shown.phase,
+        "message": shown.message,
+        "weight": status.canary.and_then(|c| c.weights).map(|w| w.canary.weight),
+        "waiting": waiting,
+        "next": report.next,
+        "lastDecision": status.sluice.and_then(|s| s.last_decision),
+    })
 }
 
 /// Puts the report into sentences.

@@ -47,6 +47,9 @@ pub(super) async fn run(
     })?;
     let text = shown(&comparison);
     anstream::print!("{text}");
+    if text.is_empty() {
+        anstream::eprintln!("application '{name}' is as Git wants it");
+    }
     Ok(if text.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -146,15 +149,7 @@ impl Builder<'_> {
             std::env::var_os("SLUICE_KUSTOMIZE").map_or_else(|| "kustomize".into(), Into::into);
         let deps = RenderDeps { kustomize: Some(kustomize), kustomize_version: "local".to_owned() };
         let repo = Repo::new(Arc::new(git), &deps, Limits::default());
-        let said = |e: &dyn std::error::Error| {
-            let mut text = e.to_string();
-            let mut source = e.source();
-            while let Some(cause) = source {
-                text.push_str(&format!(": {cause}"));
-                source = cause.source();
-            }
-            Failure::new(text)
-        };
+        let said = |e: &dyn std::error::Error| Failure::new(crate::failure::chain(e));
         let allow_empty = true;
         for source in view.application.spec.effective_sources() {
             let source = Source::from_application(source, allow_empty).map_err(|e| said(&e))?;

@@ -2,15 +2,17 @@
 
 use chrono::{DateTime, Utc};
 use kube::ResourceExt as _;
-use sluice_crds::application::{ApplicationStatus, QuarantineEntry, ResourceStatus};
+use sluice_crds::application::{
+    ApplicationStatus, QuarantineEntry, ResourceStatus, RevisionHistory,
+};
 
 use crate::application::Application;
-
+use crate::span::span;
 use crate::style::{Style, Tone};
-use crate::tree::span;
+use crate::table::{Cell, Table};
 
 /// First characters of a commit.
-fn short(commit: Option<&str>) -> String {
+pub(super) fn short(commit: Option<&str>) -> String {
     commit.map_or_else(|| "–".to_owned(), |c| c.chars().take(7).collect())
 }
 
@@ -34,9 +36,8 @@ pub(super) fn application(app: &Application, style: Style, now: DateTime<Utc>) -
         text.push_str(&format!("{:<13}{}   {message}\n", "Operation", word(&operation.phase)));
     }
     for condition in &status.conditions {
-        let line =
-            format!("{:<13}{}: {}\n", "Condition", condition.condition_type, condition.message);
-        text.push_str(&style.paint(Tone::Waiting, line));
+        let kind = style.paint(Tone::Waiting, &condition.condition_type);
+        text.push_str(&format!("{:<13}{kind}: {}\n", "Condition", condition.message));
     }
     let sluice = status.sluice.clone().unwrap_or_default();
     for entry in sluice.quarantine.iter().filter(|e| e.moot != Some(true)) {
@@ -115,16 +116,15 @@ pub(in crate::commands) fn held(app: &str, entry: &QuarantineEntry, now: DateTim
 }
 
 fn resources(status: &ApplicationStatus, held: &[QuarantineEntry], style: Style) -> String {
-    let mut rows = vec![["KIND", "NAME", "SYNC", "HEALTH", "INFO"].map(str::to_owned)];
-    rows.extend(status.resources.iter().map(|r| resource(r, held, style)));
-    table(&rows)
+    let mut table = Table::new(vec!["KIND", "NAME", "SYNC", "HEALTH", "INFO"]);
+    for row in &status.resources {
+        table.row(resource(row, held, style));
+    }
+    table.draw(style)
 }
 
-fn resource(resource: &ResourceStatus, held: &[QuarantineEntry], style: Style) -> [String; 5] {
-    let health = resource
-        .health
-        .as_ref()
-        .map_or_else(|| "–".to_owned(), |h| style.state(&word(&h.status)).0);
+fn resource(resource: &ResourceStatus, held: &[QuarantineEntry], style: Style) -> Vec<Cell> {
+    let health = resource.health.as_ref().map_or_else(|| "–".into(), |h| state(&h.status, style));
     let entry = held.iter().find(|e| {
         e.moot != Some(true)
             && (&e.kind, &e.name, &e.namespace)
@@ -132,67 +132,84 @@ fn resource(resource: &ResourceStatus, held: &[QuarantineEntry], style: Style) -
     });
     let mut info: Vec<String> = Vec::new();
     if let Some(entry) = entry {
-        info.push(format!("held at {}", short(entry.replaced_by.as_deref())));
+        info.push(match entry.replaced_by.as_deref() {
+            Some(commit) => format!("held at {}", short(Some(commit))),
+            None => "held as it is".to_owned(),
+        });
     }
     if resource.requires_pruning == Some(true) {
         info.push("not in Git: to be pruned".to_owned());
     }
+    if resource.hook == Some(true) {
+        info.push("hook: not run".to_owned());
+    }
     let message = resource.health.as_ref().and_then(|h| h.message.clone());
     info.extend(message.filter(|m| !m.is_empty()));
     let sync = resource.status.as_ref().map_or_else(|| "–".to_owned(), word);
-    [resource.kind.clone(), resource.name.clone(), sync, health, info.join("; ")]
+    let tone = if sync == "OutOfSync" { Tone::Waiting } else { Tone::Quiet };
+    vec![
+        resource.kind.clone().into(),
+        resource.name.clone().into(),
+        Cell::toned(sync, tone),
+        health,
+        info.join("; ").into(),
+    ]
 }
 
-/// Lays rows out in columns with two spaces between them.
-pub(in crate::commands) fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+/// Glyph, word and colour of an enum of the API.
+fn state(value: &impl serde::Serialize, style: Style) -> Cell {
+    let (text, tone) = style.state(&word(value));
+    Cell::toned(text, tone)
 }
 
 /// Draws a line for each Application.
-pub(super) fn list(apps: &[Application]) -> String {
-    let mut rows =
-        vec![["NAME", "PROJECT", "SYNC", "HEALTH", "SERVING", "HELD"].map(str::to_owned)];
+pub(super) fn list(apps: &[Application], style: Style, is_wide: bool) -> String {
+    let mut head = vec!["NAME", "PROJECT", "SYNC", "HEALTH", "SERVING", "HELD"];
+    if is_wide {
+        head.extend(["NAMESPACE", "REPOSITORY", "PATH", "TARGET"]);
+    }
+    let mut table = Table::new(head);
     for app in apps {
         let status = app.status.clone().unwrap_or_default();
         let sluice = status.sluice.unwrap_or_default();
         let held = sluice.quarantine.iter().filter(|e| e.moot != Some(true)).count();
-        rows.push([
-            app.name_any(),
-            app.spec.project.clone(),
-            word(&status.sync.unwrap_or_default().status),
-            word(&status.health.unwrap_or_default().status),
-            short(sluice.effective.as_deref()),
-            held.to_string(),
-        ]);
+        let mut cells = vec![
+            app.name_any().into(),
+            app.spec.project_name().into(),
+            state(&status.sync.unwrap_or_default().status, style),
+            state(&status.health.unwrap_or_default().status, style),
+            short(sluice.effective.as_deref()).into(),
+            held.to_string().into(),
+        ];
+        if is_wide {
+            let source = app.spec.effective_sources().first().cloned().unwrap_or_default();
+            cells.extend([
+                app.spec.destination.namespace.clone().unwrap_or_default().into(),
+                source.repo_url.clone().into(),
+                source.path.clone().unwrap_or_default().into(),
+                source.revision().into(),
+            ]);
+        }
+        table.row(cells);
     }
-    table(&rows)
+    table.draw(style)
 }
 
 /// Draws the past syncs, newest last.
-pub(super) fn history(app: &Application) -> String {
-    let mut rows = vec![["ID", "DATE", "REVISION", "BY"].map(str::to_owned)];
-    for entry in app.status.iter().flat_map(|s| &s.history) {
-        let by = entry.initiated_by.as_ref();
-        let by = match by {
+pub(super) fn history(history: &[RevisionHistory], style: Style) -> String {
+    let mut table = Table::new(vec!["ID", "DATE", "REVISION", "BY"]);
+    for entry in history {
+        let by = match &entry.initiated_by {
             Some(by) if by.automated == Some(true) => "automated".to_owned(),
             Some(by) => by.username.clone().unwrap_or_default(),
             None => String::new(),
         };
-        rows.push([
-            entry.id.to_string(),
-            entry.deployed_at.map(|at| at.to_string()).unwrap_or_default(),
-            short(entry.revision.as_deref()),
-            by,
+        table.row(vec![
+            entry.id.to_string().into(),
+            entry.deployed_at.map(|at| at.to_string()).unwrap_or_default().into(),
+            short(entry.revision.as_deref()).into(),
+            by.into(),
         ]);
     }
-    table(&rows)
+    table.draw(style)
 }

@@ -1,0 +1,197 @@
+//! What stands above the tree. In our own words the second line answers the question; under Argo's name it is Argo's list.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt as _;
+use sluice_crds::rollout::Rollout;
+
+use crate::arguments::Dialect;
+use crate::phase;
+
+use super::{Drawing, Family, hash, revision, role};
+
+pub(super) fn draw(family: &Family, drawing: Drawing) -> String {
+    match drawing.dialect {
+        Dialect::Argo => argo(family, drawing),
+        Dialect::Sluice => own(family, drawing),
+    }
+}
+
+fn own(family: &Family, drawing: Drawing) -> String {
+    let rollout = &family.rollout;
+    let status = rollout.status.clone().unwrap_or_default();
+    let mut text = String::new();
+    let mut line = |key: &str, value: &str| {
+        text.push_str(format!("{key:<12}{value}").trim_end());
+        text.push('\n');
+    };
+    let namespace = rollout.namespace().unwrap_or_default();
+    line("Name:", &format!("{:<34}Namespace: {namespace}", rollout.name_any()));
+    let shown = phase::of(rollout);
+    let (state, tone) = drawing.style.state(&shown.phase);
+    let waiting = status.sluice.as_ref().and_then(|s| s.waiting.clone()).unwrap_or_default();
+    let mut answer: Vec<String> = Vec::new();
+    if shown.phase != "Healthy" {
+        answer.extend(step(rollout));
+        answer.extend(waiting.first().cloned().or(Some(shown.message)).filter(|m| !m.is_empty()));
+    }
+    let state = drawing.style.paint(tone, state);
+    line("Status:", &format!("{state}   {}", answer.join(": ")));
+    for more in waiting.iter().skip(1) {
+        line("", &format!("    {more}"));
+    }
+    if rollout.spec.strategy.canary.is_some() {
+        let Weights { set, actual } = weights(family);
+        line("Weight:", &format!("{set} set, {actual} in force"));
+    }
+    let newest = family.replica_sets.iter().map(|rs| revision(rs.annotations())).max();
+    let images: Vec<String> = images(family).into_iter().collect();
+    line("Revision:", &format!("{}   {}", newest.unwrap_or(0), images.join(", ")));
+    let number = |n: Option<i32>| n.unwrap_or(0);
+    let mut replicas = format!(
+        "{} wanted, {} ready",
+        number(rollout.spec.replicas.or(Some(1))),
+        number(status.ready_replicas)
+    );
+    if status.stable_rs != status.current_pod_hash {
+        replicas.push_str(&format!(", {} of them canary", ready_canaries(family)));
+    }
+    line("Replicas:", &replicas);
+    if let Some(owner) = &family.owner {
+        let name = &owner.name;
+        let held = owner.held(&rollout.name_any()).filter(|entry| entry.moot != Some(true)).count();
+        let more = match held {
+            0 => String::new(),
+            _ => format!("; something is held back: kubectl sluice app get {name}"),
+        };
+        line("Git:", &format!("Application {name}{more}"));
+    }
+    text
+}
+
+/// Returns which step a canary is at, such as `step 3 of 8`.
+fn step(rollout: &Rollout) -> Option<String> {
+    let steps = rollout.spec.strategy.canary.as_ref()?.steps.as_ref()?.len();
+    let status = rollout.status.as_ref()?;
+    let index = usize::try_from(status.current_step_index?).ok()?;
+    let is_under_way = status.stable_rs != status.current_pod_hash && status.abort != Some(true);
+    (is_under_way && index < steps).then(|| format!("step {} of {steps}", index + 1))
+}
+
+fn ready_canaries(family: &Family) -> i32 {
+    let is_canary = |labels| role(&family.rollout, hash(labels)) == Some("canary");
+    let sets = family.replica_sets.iter().filter(|rs| is_canary(rs.labels()));
+    sets.filter_map(|rs| rs.status.as_ref()?.ready_replicas).sum()
+}
+
+/// Argo's lines (`spec-rollouts` 10.1).
+fn argo(family: &Family, drawing: Drawing) -> String {
+    let rollout = &family.rollout;
+    let shown = phase::of(rollout);
+    let (state, tone) = drawing.style.state(&shown.phase);
+    let mut text = String::new();
+    let mut line = |key: &str, value: &str| {
+        text.push_str(format!("{key:<17}{value}").trim_end());
+        text.push('\n');
+    };
+    line("Name:", &rollout.name_any());
+    line("Namespace:", &rollout.namespace().unwrap_or_default());
+    line("Status:", &drawing.style.paint(tone, state));
+    if !shown.message.is_empty() {
+        line("Message:", &shown.message);
+    }
+    let canary = rollout.spec.strategy.canary.as_deref();
+    line("Strategy:", if canary.is_some() { "Canary" } else { "BlueGreen" });
+    let status = rollout.status.clone().unwrap_or_default();
+    if let Some(canary) = canary {
+        if let Some(steps) = canary.steps.as_ref().filter(|s| !s.is_empty()) {
+            let index = status.current_step_index.unwrap_or(0);
+            line("  Step:", &format!("{index}/{}", steps.len()));
+        }
+        let weights = weights(family);
+        line("  SetWeight:", &weights.set.to_string());
+        line("  ActualWeight:", &weights.actual.to_string());
+    }
+    for (i, image) in images(family).iter().enumerate() {
+        line(if i == 0 { "Images:" } else { "" }, image);
+    }
+    let number = |n: Option<i32>| n.unwrap_or(0).to_string();
+    line("Replicas:", "");
+    line("  Desired:", &number(rollout.spec.replicas.or(Some(1))));
+    line("  Current:", &number(status.replicas));
+    line("  Updated:", &number(status.updated_replicas));
+    line("  Ready:", &number(status.ready_replicas));
+    line("  Available:", &number(status.available_replicas));
+    text
+}
+
+/// Weight that the steps want, and weight that is in force.
+struct Weights {
+    set: i32,
+    actual: i32,
+}
+
+/// Returns the weights as Argo's plugin computes them (`spec-rollouts` 10.1).
+fn weights(family: &Family) -> Weights {
+    let status = family.rollout.status.clone().unwrap_or_default();
+    let set = set_weight(&family.rollout);
+    let canary = family.rollout.spec.strategy.canary.as_deref();
+    let routed = canary.is_some_and(|c| c.traffic_routing.is_some());
+    let done = status.stable_rs.is_some() && status.stable_rs == status.current_pod_hash;
+    let actual = if done {
+        100
+    } else if routed {
+        status.canary.and_then(|c| c.weights).map_or(set, |w| w.canary.weight)
+    } else {
+        let current = status.current_pod_hash.as_deref();
+        let available: i32 = family
+            .replica_sets
+            .iter()
+            .filter(|rs| current.is_some() && hash(rs.labels()) == current)
+            .filter_map(|rs| rs.status.as_ref().and_then(|s| s.available_replicas))
+            .sum();
+        available * 100 / status.available_replicas.unwrap_or(0).max(1)
+    };
+    Weights { set, actual }
+}
+
+/// Returns the nearest `setWeight` at or before the current step: 0 when aborted, 100 past the last step.
+pub(crate) fn set_weight(rollout: &Rollout) -> i32 {
+    let status = rollout.status.clone().unwrap_or_default();
+    let steps = rollout.spec.strategy.canary.as_ref().and_then(|c| c.steps.clone());
+    let steps = steps.unwrap_or_default();
+    let index = usize::try_from(status.current_step_index.unwrap_or(0)).unwrap_or(0);
+    if status.abort == Some(true) {
+        return 0;
+    }
+    if steps.is_empty() || index >= steps.len() {
+        return 100;
+    }
+    steps[..=index].iter().rev().find_map(|s| s.set_weight).unwrap_or(0)
+}
+
+/// Returns the images of ReplicaSets that have Pods, each with the roles in which it serves.
+fn images(family: &Family) -> BTreeSet<String> {
+    let mut by_image: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for rs in &family.replica_sets {
+        let spec = rs.spec.as_ref();
+        if spec.and_then(|s| s.replicas).unwrap_or(0) == 0 {
+            continue;
+        }
+        let pod = spec.and_then(|s| s.template.as_ref()).and_then(|t| t.spec.as_ref());
+        for container in pod.into_iter().flat_map(|p| &p.containers) {
+            let roles = by_image.entry(container.image.clone().unwrap_or_default()).or_default();
+            roles.extend(role(&family.rollout, hash(rs.labels())));
+        }
+    }
+    by_image
+        .into_iter()
+        .map(|(image, roles)| {
+            if roles.is_empty() {
+                return image;
+            }
+            let roles: Vec<_> = roles.into_iter().collect();
+            format!("{image} ({})", roles.join(", "))
+        })
+        .collect()
+}
