@@ -182,16 +182,34 @@ pub(crate) async fn send(
     answer(client, built, limit).await
 }
 
-/// Reads a path.
+/// Reads one object.
 pub(crate) async fn get(
     client: &kube::Client,
     path: &str,
     form: Form,
     limit: Duration,
 ) -> Result<Reply, CallError> {
-    let list = !path.contains("watch=");
+    read(client, path, form.accept(false), limit).await
+}
+
+/// Reads a page of a list: an API server answers 500 to who wants one object in the form of a list.
+pub(crate) async fn list(
+    client: &kube::Client,
+    path: &str,
+    form: Form,
+    limit: Duration,
+) -> Result<Reply, CallError> {
+    read(client, path, form.accept(true), limit).await
+}
+
+async fn read(
+    client: &kube::Client,
+    path: &str,
+    accept: &'static str,
+    limit: Duration,
+) -> Result<Reply, CallError> {
     let built = http::Request::get(path)
-        .header(ACCEPT, form.accept(list))
+        .header(ACCEPT, accept)
         .header(USER_AGENT, AGENT)
         .body(Body::empty());
     answer(client, built, limit).await

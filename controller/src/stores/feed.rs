@@ -172,7 +172,7 @@ where
         let mut next = String::new();
         loop {
             let path = self.path(&[("limit", &self.source.page.to_string()), ("continue", &next)]);
-            let reply = client::get(&self.client, &path, self.source.form, self.source.limit)
+            let reply = client::list(&self.client, &path, self.source.form, self.source.limit)
                 .await
                 .map_err(|error: CallError| Failure::Other(error.to_string()))?;
             match reply.status {
