@@ -117,7 +117,7 @@ impl Bed {
         let targets = run.join("targets.json");
         let network = Arc::new(Network::start().await?);
         let authority = Authority::create(&run.join("identity"))?;
-        let git = GitServer::start(&run).await?;
+        let git = GitServer::start(&run, ports::GIT).await?;
         let mut prometheus = metrics::start(&parts, &run, &targets)?;
         let (control_plane, admin) = ControlPlane::start(&parts, &run, &authority).await?;
         say(&format!("  API server ready after {:.1} s", started.elapsed().as_secs_f64()));
@@ -139,7 +139,7 @@ impl Bed {
             install(&admin, &options.crds),
         )?;
         say(&format!("  mesh ready after {:.1} s", started.elapsed().as_secs_f64()));
-        let recorder = Recorder::start(authority.client("bed-recorder").await?).await?;
+        let recorder = Recorder::start(authority.client("bed-recorder").await?, &run).await?;
         metrics::ready(&mut prometheus).await?;
         for (name, port) in [
             ("apiserver", ports::APISERVER),

@@ -11,6 +11,12 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 
 mod cluster;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the same git server as the bed's, which uses all of it"
+)]
+#[path = "../../../e2e/src/bed/git.rs"]
 mod git;
 mod http;
 mod metrics;
@@ -86,7 +92,7 @@ async fn play(arguments: &Arguments, cli: PathBuf, folder: &Folder) -> Result<Ex
         shop::NAMESPACE
     );
     println!();
-    let server = git::Server::start(&folder.0.join("git")).await?;
+    let server = git::GitServer::start(&folder.0, 0).await?;
     let mut stage = Stage::new(Timeline::new(arguments.plain), cluster, &server, cli).await?;
     let played = tokio::select! {
         played = stage.play() => played,

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, first_time};
-use super::git::{Repository, Server};
+use super::git::{GitServer, Repository};
 use super::metrics::Prometheus;
 use super::shop::{self, NAME, NAMESPACE, Version};
 use super::timeline::{Timeline, median_and_max};
@@ -55,7 +55,7 @@ impl Stage {
     pub(crate) async fn new(
         timeline: Timeline,
         cluster: Cluster,
-        git: &Server,
+        git: &GitServer,
         cli: PathBuf,
     ) -> Result<Self> {
         let traffic = Traffic::default();
@@ -91,7 +91,7 @@ impl Stage {
     async fn first_version(&mut self, version: Version) -> Result<()> {
         self.timeline.chapter("version 1 comes up");
         let files = shop::first_files(version, &self.prometheus.url);
-        let commit = self.repository.push("sell things", &files).await?;
+        let commit = self.push("sell things", &files).await?;
         self.timeline.moment("push", &commit);
         let application: Value = serde_saphyr::from_str(&shop::application(&self.repository.url))?;
         self.cluster.create(&Kind::APPLICATION, Some("argocd"), &application)?;
@@ -198,7 +198,7 @@ impl Stage {
         self.cluster.start_controller().await?;
         self.timeline.moment("restart", "the controller was cut off; another one leads");
         let files = [("shop/config.yaml", shop::note("second"))];
-        let commit = self.repository.push("change a note", &files).await?;
+        let commit = self.push("change a note", &files).await?;
         self.note_is("second").await?;
         let text = format!("{commit}, unrelated: the rest of the application syncs");
         self.timeline.moment("commit", &text);
@@ -290,9 +290,16 @@ impl Stage {
         timeline.figure("API requests of the controller per canary", requests.join(", "));
     }
 
+    /// Pushes files and returns the commit's short id.
+    async fn push(&self, message: &str, files: &[(&str, String)]) -> Result<String> {
+        let files: Vec<_> = files.iter().map(|(path, text)| (*path, Some(text.as_str()))).collect();
+        let commit = self.repository.push(message, &files).await?;
+        Ok(commit.chars().take(7).collect())
+    }
+
     async fn push_version(&self, version: Version, figures: &mut Figures) -> Result<()> {
         let files = [("shop/rollout.yaml", version.manifest())];
-        let commit = self.repository.push(&format!("version {}", version.number), &files).await?;
+        let commit = self.push(&format!("version {}", version.number), &files).await?;
         self.timeline.moment("push", &commit);
         let image = version.image();
         let took = first_time(&self.cluster.service, LONG, |world| {

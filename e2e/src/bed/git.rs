@@ -1,4 +1,6 @@
 //! Bare repositories over smart HTTP: `git http-backend` behind a small server of ours.
+//!
+//! The demo without a cluster has the same server: this file names nothing else of the bed.
 
 use std::{
     fs,
@@ -18,12 +20,11 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncWriteExt as _, net::TcpListener, process::Command, task::JoinHandle};
 
-use super::ports;
-
 /// The running server; dropping it stops serving.
 #[derive(Debug)]
 pub struct GitServer {
     root: PathBuf,
+    url: String,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
@@ -38,7 +39,7 @@ struct Shared {
 /// One repository: bare on the server, with a work tree of ours that pushes to it over HTTP.
 #[derive(Debug, Clone)]
 pub struct Repository {
-    /// What an Application's `repoURL` says, inside the bed.
+    /// What an Application's `repoURL` says, where the server listens.
     pub url: String,
     work: PathBuf,
 }
@@ -50,20 +51,21 @@ impl Drop for GitServer {
 }
 
 impl GitServer {
-    /// Serves repositories below `<run>/git`.
+    /// Serves repositories below `<run>/git` on a port of loopback; 0 means a free one.
     ///
     /// # Errors
     /// When the port is taken.
-    pub async fn start(run: &Path) -> Result<Self> {
+    pub async fn start(run: &Path, port: u16) -> Result<Self> {
         let root = run.join("git");
         let repositories = root.join("bare");
         fs::create_dir_all(&repositories)?;
         fs::create_dir_all(root.join("work"))?;
-        let listener = TcpListener::bind(("127.0.0.1", ports::GIT)).await?;
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        let url = format!("http://{}", listener.local_addr()?);
         let (down, requests) = (AtomicBool::new(false), AtomicU64::new(0));
         let shared = Arc::new(Shared { repositories, down, requests });
         let task = tokio::spawn(serve(Arc::clone(&shared), listener));
-        Ok(Self { root, shared, task })
+        Ok(Self { root, url, shared, task })
     }
 
     /// Makes an empty repository `<name>.git` with branch `main`.
@@ -74,7 +76,7 @@ impl GitServer {
         let bare = self.shared.repositories.join(format!("{name}.git"));
         let work = self.root.join("work").join(name);
         ensure!(!bare.exists(), "there is a repository `{name}` already");
-        let url = format!("http://127.0.0.1:{}/{name}.git", ports::GIT);
+        let url = format!("{}/{name}.git", self.url);
         git(&self.root, &["init", "-q", "--bare", "-b", "main", &bare.to_string_lossy()]).await?;
         git(&bare, &["config", "http.receivepack", "true"]).await?;
         git(&bare, &["config", "uploadpack.allowAnySHA1InWant", "true"]).await?;
@@ -140,9 +142,9 @@ async fn git(folder: &Path, args: &[&str]) -> Result<String> {
 
 fn neutral(command: &mut Command) {
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
-    command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
-    for (who, name) in [("AUTHOR", "Bed"), ("COMMITTER", "Bed")] {
-        command.env(format!("GIT_{who}_NAME"), name);
+    command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").kill_on_drop(true);
+    for who in ["AUTHOR", "COMMITTER"] {
+        command.env(format!("GIT_{who}_NAME"), "Bed");
         command.env(format!("GIT_{who}_EMAIL"), "bed@example.invalid");
     }
     for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {

@@ -2,10 +2,13 @@
 
 use std::{
     fs::{self, File},
+    io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
-    time::{Duration, Instant},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -35,6 +38,8 @@ enum Action {
     Doctor,
     /// Fetch and build whatever part is missing in the cache.
     Parts,
+    /// Print the path of kustomize as this project builds it; build it if it is missing.
+    Kustomize,
     /// Start a bed in the background; print its kubeconfig and URLs.
     Up(Settings),
     /// End the bed that `up` started.
@@ -96,6 +101,11 @@ fn say(line: &str) {
     println!("{line}");
 }
 
+/// Standard output is for answers.
+fn progress(line: &str) {
+    eprintln!("{line}");
+}
+
 fn act(action: Action) -> Result<ExitCode> {
     let cache = Cache::open()?;
     match action {
@@ -109,6 +119,10 @@ fn act(action: Action) -> Result<ExitCode> {
             doctor::require(&cache, &say)?;
             Parts::resolve(&cache, &say)?;
             say(&format!("all parts are in `{}`", cache.root().display()));
+        }
+        Action::Kustomize => {
+            doctor::require(&cache, &progress)?;
+            say(&Parts::resolve(&cache, &progress)?.kustomize.display().to_string());
         }
         Action::Up(settings) => up(&cache, &settings)?,
         Action::Down => down(&cache)?,
@@ -154,21 +168,41 @@ fn up(cache: &Cache, settings: &Settings) -> Result<()> {
             format!("no controller binary `{}`: build it first", controller.display())
         })?);
     }
-    command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+    // Its log is what it says on standard error; on standard output it only says that it is up.
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(out);
     let mut child = command.spawn().context("cannot run `setsid` (package util-linux)")?;
-    let started = Instant::now();
-    loop {
-        if let Some(state) = current(cache) {
-            report(&state);
-            return Ok(());
-        }
-        let text = || fs::read_to_string(&log).unwrap_or_default();
-        if let Some(status) = child.try_wait()? {
-            bail!("the bed ended early ({status}):\n{}", text().trim());
-        }
-        ensure!(started.elapsed() < Duration::from_secs(180), "not up in 180 s:\n{}", text());
-        std::thread::sleep(Duration::from_millis(50));
+    let said = child.stdout.take().context("standard output was piped")?;
+    let line = within(UP_WITHIN, move || {
+        let mut line = String::new();
+        BufReader::new(said).read_line(&mut line).map(|_| line)
+    });
+    let text = || fs::read_to_string(&log).unwrap_or_default();
+    let Some(line) = line else {
+        child.kill()?;
+        bail!("not up in {} s:\n{}", UP_WITHIN.as_secs(), text().trim());
+    };
+    let is_ready = line?.trim() == READY;
+    match current(cache).filter(|_| is_ready) {
+        Some(state) => report(&state),
+        None => bail!("the bed ended early ({}):\n{}", child.wait()?, text().trim()),
     }
+    Ok(())
+}
+
+/// What a bed in the background says once its note is written.
+const READY: &str = "ready";
+const UP_WITHIN: Duration = Duration::from_secs(180);
+const DOWN_WITHIN: Duration = Duration::from_secs(20);
+
+/// Waits for a blocking answer, but no longer than so.
+fn within<T: Send + 'static>(
+    limit: Duration,
+    wait: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (tell, told) = mpsc::channel();
+    // Nobody listens any more after the limit; the process ends soon, and the thread with it.
+    thread::spawn(move || tell.send(wait()).ok());
+    told.recv_timeout(limit).ok()
 }
 
 fn report(state: &State) {
@@ -186,13 +220,14 @@ fn down(cache: &Cache) -> Result<()> {
         say("no bed is up");
         return Ok(());
     };
+    let owner = File::open(state.run.join("owner"));
     let script = format!("kill {}", state.pid);
     let status = Command::new("sh").args(["-c", &script]).status()?;
     ensure!(status.success(), "cannot end process {}", state.pid);
-    let started = Instant::now();
-    while current(cache).is_some() {
-        ensure!(started.elapsed() < Duration::from_secs(20), "process {} lives on", state.pid);
-        std::thread::sleep(Duration::from_millis(20));
+    // The bed's process holds a lock for as long as it lives; without the file it has tidied up already.
+    if let Ok(owner) = owner {
+        let ended = within(DOWN_WITHIN, move || owner.lock());
+        ended.with_context(|| format!("process {} lives on", state.pid))??;
     }
     fs::remove_file(note(cache)).ok();
     fs::remove_dir_all(&state.run).ok();
@@ -226,12 +261,12 @@ fn run(cache: &Cache, Foreground { settings, note }: Foreground) -> Result<ExitC
         Entered::Inside(inside) => inside,
         Entered::Outside(code) => return Ok(code),
     };
-    let parts = Parts::resolve(cache, &say)?;
+    let parts = Parts::resolve(cache, &progress)?;
     harness::start_logging();
     tokio::runtime::Runtime::new()?.block_on(async {
         let mut options = Options::standard()?;
         options.start_delay = Duration::from_millis(settings.start_delay_ms);
-        let bed = Bed::start(parts, inside, options, &say).await?;
+        let bed = Bed::start(parts, inside, options, &progress).await?;
         let run = &bed.inside.run;
         let _controller = match &settings.controller {
             Some(binary) => {
@@ -249,12 +284,15 @@ fn run(cache: &Cache, Foreground { settings, note }: Foreground) -> Result<ExitC
             urls: urls.map(|name| (name.to_owned(), bed.outside_url(name))).to_vec(),
             ready_seconds: bed.took.as_secs_f64(),
         };
-        report(&state);
-        if let Some(note) = note {
-            // Renamed into place: whoever waits for it must not read half of it.
-            let part = note.with_extension("part");
-            fs::write(&part, serde_json::to_vec_pretty(&state)?)?;
-            fs::rename(part, note)?;
+        match note {
+            // Renamed into place: whoever looks for it must not read half of it.
+            Some(note) => {
+                let part = note.with_extension("part");
+                fs::write(&part, serde_json::to_vec_pretty(&state)?)?;
+                fs::rename(part, note)?;
+                say(READY);
+            }
+            None => report(&state),
         }
         tokio::signal::ctrl_c().await?;
         Ok(ExitCode::SUCCESS)
