@@ -1,59 +1,148 @@
-//! The laws of engine and sync over what the recorder saw.
+//! The laws of engine and sync over everything that was seen: revisions, requests, and what Git has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use sluice_crds::{
-    labels::{MANAGER_ROLLOUT, MANAGER_STATUS},
+    labels::MANAGER_ROLLOUT,
     object::{Kind, ObjectRef},
 };
-use sluice_engine::audit::{self as engine, HistoryRevision};
-use sluice_sync::audit as sync;
+use sluice_engine::{
+    audit::{self as engine, HistoryRequest, HistoryRevision},
+    plan::Violation,
+};
+use sluice_sync::audit::{self as sync, Evidence};
 
-use crate::recorder::{Recorder, Revision};
+use crate::{
+    bed::controller,
+    recorder::{Recorder, Request, Revision},
+};
+
+mod git;
+mod writers;
+
+/// What was judged, and what was found.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Revisions of all kinds.
+    pub revisions: usize,
+    /// Objects that they are of.
+    pub objects: usize,
+    /// Revisions that the engine wrote.
+    pub ours: usize,
+    /// Revisions of which nobody knows who wrote them: laws about writers pass over them.
+    pub unknown: usize,
+    /// Requests of the controller.
+    pub requests: usize,
+    /// Laws that were broken.
+    pub broken: Vec<Violation>,
+}
 
 /// Judges every revision of the namespace (and of the Applications in `argocd`, if the namespace is one's destination).
 ///
 /// # Errors
 /// When a law is broken, when revisions were lost, or when nothing of the engine's is among them.
 pub fn check(recorder: &Recorder, namespace: &str) -> Result<()> {
+    let verdict = judge(recorder, namespace)?;
+    let broken = &verdict.broken;
+    ensure!(
+        verdict.ours > 0,
+        "no revision of {namespace} is the engine's: the laws would prove nothing"
+    );
+    ensure!(broken.is_empty(), "laws broken in {namespace}: {broken:#?}");
+    Ok(())
+}
+
+/// Judges as [`check`] does, and tells everything.
+///
+/// # Errors
+/// When revisions were lost, or the audit log or a repository cannot be read.
+pub fn judge(recorder: &Recorder, namespace: &str) -> Result<Verdict> {
     let mut revisions = recorder.history(namespace)?;
     let to = |r: &Revision| r.object["spec"]["destination"]["namespace"] == namespace;
     revisions.extend(recorder.history("argocd")?.into_iter().filter(to));
     // One revision counter for the whole store.
     revisions.sort_by_key(|r| r.resource_version.parse::<u64>().unwrap_or(0));
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    let mut last: BTreeMap<(String, String), Value> = BTreeMap::new();
+    let requests = recorder.requests(namespace)?;
+    let commits = git::commits(&recorder.repositories(), &revisions)?;
+    let objects: BTreeSet<_> = revisions.iter().map(|r| (r.kind.clone(), r.name.clone())).collect();
+    let (ours, theirs) = split(&revisions, &requests);
+    let asked: Vec<HistoryRequest> = requests
+        .iter()
+        .filter(|r| r.user.username == controller::USER)
+        .filter(|r| r.is_of(namespace) || r.verb == "list")
+        .map(asked)
+        .collect();
+    let mut broken = engine::check_history(&ours);
+    broken.extend(engine::check_requests(&ours, &asked));
+    broken.extend(sync::check_history(&theirs));
+    let evidence = Evidence { history: &theirs, requests: &asked, commits: &commits };
+    broken.extend(sync::check_evidence(&evidence));
+    let known = |r: &&HistoryRevision| r.writer.as_deref() == Some(MANAGER_ROLLOUT);
+    Ok(Verdict {
+        revisions: revisions.len(),
+        objects: objects.len(),
+        ours: ours.iter().filter(known).count(),
+        unknown: ours.iter().filter(|r| r.writer.is_none() && !r.deleted).count(),
+        requests: asked.len(),
+        broken,
+    })
+}
+
+/// The revisions in the words of the engine's laws and of sync's.
+fn split(
+    revisions: &[Revision],
+    requests: &[Request],
+) -> (Vec<HistoryRevision>, Vec<sync::Revision>) {
+    let mut last: BTreeMap<(&str, &str), &Value> = BTreeMap::new();
+    let mut writers = Vec::new();
     for revision in revisions {
-        let Some(kind) = kind(&revision.kind) else { continue };
-        let key = (revision.kind.clone(), revision.name.clone());
-        let writer = if revision.deleted {
+        let key = (revision.kind.as_str(), revision.name.as_str());
+        let before = if revision.deleted {
             last.remove(&key);
-            None
+            writers.push(None);
+            continue;
         } else {
-            let before = last.insert(key, revision.object.clone());
-            writer(before.as_ref(), &revision.object)
+            last.insert(key, &revision.object)
         };
+        writers.push(writers::writer(before, &revision.object, revision.seen));
+    }
+    let writers = writers::settle(revisions, writers, requests);
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for (revision, writer) in revisions.iter().zip(writers) {
+        let Some(kind) = kind(&revision.kind) else { continue };
         theirs.push(sync::Revision {
             object: ObjectRef::namespaced(kind.clone(), &revision.namespace, &revision.name),
             body: (!revision.deleted).then(|| revision.object.clone()),
+            at: revision.seen,
         });
         ours.push(HistoryRevision {
             kind,
-            object: revision.object,
+            object: revision.object.clone(),
             deleted: revision.deleted,
             at: revision.seen,
             writer,
         });
     }
-    let known = ours.iter().filter(|r| r.writer.as_deref() == Some(MANAGER_ROLLOUT)).count();
-    ensure!(known > 0, "no revision of {namespace} is the engine's: the laws would prove nothing");
-    let broken = engine::check_history(&ours);
-    ensure!(broken.is_empty(), "laws of the engine broken in {namespace}: {broken:#?}");
-    let broken = sync::check_history(&theirs);
-    ensure!(broken.is_empty(), "laws of sync broken in {namespace}: {broken:#?}");
-    Ok(())
+    (ours, theirs)
+}
+
+fn asked(request: &Request) -> HistoryRequest {
+    let target = request.object_ref.clone().unwrap_or_default();
+    HistoryRequest {
+        process: request.user.credential().to_owned(),
+        manager: request.manager().unwrap_or_default().to_owned(),
+        verb: request.verb.clone(),
+        group: target.api_group,
+        resource: target.resource,
+        subresource: target.subresource,
+        namespace: target.namespace,
+        name: target.name,
+        code: request.response_status.as_ref().map_or(0, |answer| answer.code),
+        received: request.request_received_timestamp,
+        answered: request.stage_timestamp,
+    }
 }
 
 fn kind(name: &str) -> Option<Kind> {
@@ -61,38 +150,12 @@ fn kind(name: &str) -> Option<Kind> {
         Kind::ROLLOUT,
         Kind::APPLICATION,
         Kind::ANALYSIS_RUN,
+        Kind::ANALYSIS_TEMPLATE,
         Kind::REPLICA_SET,
         Kind::SERVICE,
+        Kind::CONFIG_MAP,
         Kind::VIRTUAL_SERVICE,
         Kind::DESTINATION_RULE,
     ];
     all.into_iter().find(|kind| kind.kind == name)
-}
-
-/// Who made a revision: the field manager whose entry moved. Times have whole seconds, so that a second write of the same
-/// fields in one second moves nothing; it is of the youngest manager, if there is only one.
-fn writer(before: Option<&Value>, after: &Value) -> Option<String> {
-    let entries = |object: &Value| -> Vec<Value> {
-        object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default()
-    };
-    let old = before.map(entries).unwrap_or_default();
-    let all = entries(after);
-    let name = |entry: &Value| entry["manager"].as_str().unwrap_or_default().to_owned();
-    let time = |entry: &Value| entry["time"].as_str().unwrap_or_default().to_owned();
-    let known = |entry: &Value| {
-        let same = |o: &&Value| {
-            ["manager", "operation", "subresource"].iter().all(|field| o[*field] == entry[*field])
-        };
-        old.iter().find(same).is_some_and(|o| o["time"] == entry["time"])
-    };
-    let mut moved: Vec<_> = all.iter().filter(|entry| !known(entry)).collect();
-    if moved.is_empty() {
-        let youngest = all.iter().map(&time).max()?;
-        moved = all.iter().filter(|entry| time(entry) == youngest).collect();
-        if moved.len() > 1 {
-            return None;
-        }
-    }
-    let ours = |entry: &&&Value| [MANAGER_ROLLOUT, MANAGER_STATUS].contains(&name(entry).as_str());
-    moved.iter().find(ours).or(moved.first()).map(|entry| name(entry))
 }

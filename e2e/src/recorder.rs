@@ -4,7 +4,8 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,13 +21,18 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::sleep};
 
-use crate::bed::process::until;
+use crate::bed::{
+    controller::{CREDENTIAL, USER},
+    process::until,
+};
 
 /// Group, version, kind and plural of everything that is recorded.
-const KINDS: [(&str, &str, &str, &str); 7] = [
+const KINDS: [(&str, &str, &str, &str); 9] = [
     ("argoproj.io", "v1alpha1", "Rollout", "rollouts"),
     ("argoproj.io", "v1alpha1", "Application", "applications"),
     ("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns"),
+    ("argoproj.io", "v1alpha1", "AnalysisTemplate", "analysistemplates"),
+    ("", "v1", "ConfigMap", "configmaps"),
     ("apps", "v1", "ReplicaSet", "replicasets"),
     ("", "v1", "Service", "services"),
     ("networking.istio.io", "v1", "VirtualService", "virtualservices"),
@@ -51,6 +57,7 @@ pub struct Revision {
 /// Watches until dropped.
 #[derive(Debug)]
 pub struct Recorder {
+    run: PathBuf,
     shared: Arc<Shared>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -68,11 +75,12 @@ impl Drop for Recorder {
 }
 
 impl Recorder {
-    /// Lists and then watches every kind that the API server serves, in all namespaces.
+    /// Lists and then watches every kind that the API server serves, in all namespaces. The bed's folder `run` has the audit
+    /// log and the repositories.
     ///
     /// # Errors
     /// When a list fails for another reason than that the kind is not served.
-    pub async fn start(client: Client) -> Result<Self> {
+    pub async fn start(client: Client, run: &Path) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut tasks = Vec::new();
         for (group, version, kind, plural) in KINDS {
@@ -97,7 +105,7 @@ impl Recorder {
             }
             tasks.push(tokio::spawn(follow(Arc::clone(&shared), api, kind, version)));
         }
-        Ok(Self { shared, tasks })
+        Ok(Self { run: run.to_owned(), shared, tasks })
     }
 
     /// Everything so far, of one namespace.
@@ -126,6 +134,26 @@ impl Recorder {
     #[must_use]
     pub fn count(&self) -> usize {
         guard(&self.shared.history).len()
+    }
+
+    /// Everybody's requests so far about objects of a namespace or about Applications, and the controller's lists, in the order
+    /// of their answers.
+    ///
+    /// # Errors
+    /// When the audit log cannot be read.
+    pub fn requests(&self, namespace: &str) -> Result<Vec<Request>> {
+        let here = format!("\"namespace\":\"{namespace}\"");
+        let applications = "\"resource\":\"applications\"";
+        entries(&self.run.join("audit.log"), |line| {
+            let lists = line.contains(USER) && line.contains("\"verb\":\"list\"");
+            lists || line.contains(&here) || line.contains(applications)
+        })
+    }
+
+    /// Where the bare repositories of the bed are.
+    #[must_use]
+    pub fn repositories(&self) -> PathBuf {
+        self.run.join("git/bare")
     }
 
     /// Waits until the history holds a version of an object: what the caller has read or written
@@ -243,12 +271,23 @@ pub struct Request {
 #[derive(Debug, Clone, Deserialize)]
 pub struct User {
     pub username: String,
+    #[serde(default)]
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+impl User {
+    /// The id of the token that was used; empty where it was none.
+    #[must_use]
+    pub fn credential(&self) -> &str {
+        self.extra.get(CREDENTIAL).and_then(|ids| ids.first()).map_or("", String::as_str)
+    }
 }
 
 /// What was asked for.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Target {
+    pub api_group: String,
     pub resource: String,
     pub subresource: String,
     pub namespace: String,
@@ -268,6 +307,36 @@ impl Request {
     pub fn is_write(&self) -> bool {
         matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
+
+    /// Whether it was carried out.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.response_status.as_ref().is_some_and(|a| (200..300).contains(&a.code))
+    }
+
+    /// Whether it is about an object or list of a namespace.
+    #[must_use]
+    pub fn is_of(&self, namespace: &str) -> bool {
+        self.object_ref.as_ref().is_some_and(|object| object.namespace == namespace)
+    }
+
+    /// Whether it is about the object of a revision.
+    #[must_use]
+    pub fn is_about(&self, revision: &Revision) -> bool {
+        let plural = KINDS.iter().find(|(_, _, kind, _)| *kind == revision.kind).map(|k| k.3);
+        self.object_ref.as_ref().is_some_and(|object| {
+            Some(object.resource.as_str()) == plural
+                && object.namespace == revision.namespace
+                && object.name == revision.name
+        })
+    }
+
+    /// The field manager that the request names.
+    #[must_use]
+    pub fn manager(&self) -> Option<&str> {
+        let (_, query) = self.uri.split_once('?')?;
+        query.split('&').find_map(|pair| pair.strip_prefix("fieldManager="))
+    }
 }
 
 /// All answered requests of `user` since `since`, in order, rotated files included.
@@ -275,6 +344,13 @@ impl Request {
 /// # Errors
 /// When a file cannot be read or a whole line is no audit event.
 pub fn audit(log: &Path, user: &str, since: DateTime<Utc>) -> Result<Vec<Request>> {
+    let mut all = entries(log, |line| line.contains(user))?;
+    all.retain(|r| r.user.username == user && r.request_received_timestamp >= since);
+    Ok(all)
+}
+
+/// The answered requests of the lines that are `wanted`, in the order of their answers, rotated files included.
+fn entries(log: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Request>> {
     let folder = log.parent().context("the log is in a folder")?;
     let stem = log.file_stem().context("the log has a name")?.to_string_lossy().into_owned();
     let mut all = Vec::new();
@@ -284,17 +360,19 @@ pub fn audit(log: &Path, user: &str, since: DateTime<Utc>) -> Result<Vec<Request
         if !(name.starts_with(&stem) && name.ends_with(".log")) {
             continue;
         }
-        let text = fs::read_to_string(entry.path())?;
+        // Line by line: the log of a long test is large, and several tests may read it at once.
+        let mut file = BufReader::new(fs::File::open(entry.path())?);
+        let mut line = String::new();
         // A line without its end is being written.
-        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-            if !line.contains(user) {
-                continue;
+        while file.read_line(&mut line)? > 0 && line.ends_with('\n') {
+            if wanted(&line) {
+                let request: Request =
+                    serde_json::from_str(&line).context("a line of the audit log")?;
+                if request.stage == "ResponseComplete" {
+                    all.push(request);
+                }
             }
-            let request: Request = serde_json::from_str(line).context("a line of the audit log")?;
-            let whole = request.stage == "ResponseComplete" && request.user.username == user;
-            if whole && request.request_received_timestamp >= since {
-                all.push(request);
-            }
+            line.clear();
         }
     }
     all.sort_by_key(|request| request.stage_timestamp);

@@ -12,6 +12,8 @@ mod canary;
 mod faults;
 #[path = "promises/gitops.rs"]
 mod gitops;
+#[path = "promises/laws.rs"]
+mod laws;
 #[path = "promises/oracle.rs"]
 mod oracle;
 #[path = "promises/stage.rs"]
@@ -21,6 +23,7 @@ use analysis::*;
 use canary::*;
 use faults::*;
 use gitops::*;
+use laws::*;
 
 fn main() -> ExitCode {
     harness::main(&sluice_e2e::tests![
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         a_new_version_in_mid_canary_starts_at_the_first_step,
         going_back_to_stable_in_mid_canary_needs_no_steps,
         an_edit_of_retries_in_mid_canary_survives_every_write,
+        a_rollout_that_is_created_again_adopts_what_it_left_behind,
         a_canary_without_router_keeps_to_surge_and_unavailability,
         a_failing_analysis_is_answered_by_weight_zero_first,
         an_inconclusive_analysis_holds_the_weight,
@@ -38,7 +42,11 @@ fn main() -> ExitCode {
         a_second_rollout_on_a_service_is_refused,
         a_crash_looping_canary_is_aborted_at_its_deadline,
         weights_in_git_stay_out_of_a_canary_and_retries_come_in,
+        an_edit_of_retries_by_hand_survives_every_write_without_self_heal,
+        what_git_drops_is_pruned_and_nothing_else,
+        a_commit_that_does_not_render_changes_nothing,
         syncs_ten_times_a_second_leave_the_weights_to_the_plan,
         a_bad_commit_is_never_applied_again,
+        faults_planted_under_our_names_are_found,
     ])
 }

@@ -22,7 +22,7 @@ use crate::view::{ApplicationView, LiveObject};
 
 mod history;
 
-pub use history::{Revision, check_history};
+pub use history::{Commit, Evidence, Revision, check_evidence, check_history};
 
 /// Checks one decision.
 pub fn audit(view: &ApplicationView, decision: &Decision<ApplicationReconciler>) -> Vec<Violation> {

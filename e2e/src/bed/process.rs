@@ -81,6 +81,14 @@ impl Process {
         Ok(self.child.try_wait()?)
     }
 
+    /// Waits until the process ends by itself.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub async fn wait(&mut self) -> Result<std::process::ExitStatus> {
+        self.child.wait().await.with_context(|| format!("cannot wait for `{}`", self.name))
+    }
+
     /// Where the output goes.
     #[must_use]
     pub fn log(&self) -> &Path {

@@ -82,6 +82,7 @@ impl Stage {
         self.good_version(v(4, 0.0), &load, &mut figures).await?;
         self.moot().await?;
         let all = load.stop().await;
+        self.judge().await?;
         self.sums(&all, &figures, deleted);
         Ok(())
     }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::Utc;
+use kube::api::{DeleteParams, PropagationPolicy};
 use serde_json::{Value, json};
 use sluice_e2e::bed::{Bed, mesh, ports, process::until};
 
-use crate::stage::{LONG, Router, Stage, Web, canary_weight};
+use crate::stage::{LONG, Router, Stage, Web, api, canary_weight};
 
 const HOLD: &str = "[{setWeight: 20}, {pause: {}}, {setWeight: 60}, {pause: {duration: 1s}}]";
 
@@ -192,6 +193,38 @@ pub(crate) async fn an_edit_of_retries_in_mid_canary_survives_every_write(
         "the edit was lost at weight {:?}",
         lost.map(|r| canary_weight(&r.object))
     );
+    stage.then_laws_held().await
+}
+
+pub(crate) async fn a_rollout_that_is_created_again_adopts_what_it_left_behind(
+    bed: Arc<Bed>,
+) -> Result<()> {
+    let stage = Stage::new(bed, "orphans").await?;
+    let web = Web::new(Router::Hosts, HOLD);
+    stage.given_web(&web, "demo:v1").await?;
+    answered(&stage).await?;
+    let load = stage.scene.when_load_runs(stage.scene.load(50.0));
+    let old = stage.see("Rollout", "web").await?;
+    let set = format!("web-{}", old["status"]["stableRS"].as_str().unwrap_or_default());
+    let before = stage.see("ReplicaSet", &set).await?;
+
+    let rollouts = api(&stage.scene.bed, "Rollout", "orphans");
+    let orphan = PropagationPolicy::Orphan;
+    let options = DeleteParams { propagation_policy: Some(orphan), ..DeleteParams::default() };
+    rollouts.delete("web", &options).await?;
+    until("the Rollout is gone", LONG, || async {
+        Ok(rollouts.get_opt("web").await?.is_none().then_some(()))
+    })
+    .await?;
+    stage.scene.given(&web.manifest("demo:v1")).await?;
+    let new = stage.then_healthy("web", "demo:v1").await?;
+
+    let after = stage.see("ReplicaSet", &set).await?;
+    let owner = &after["metadata"]["ownerReferences"][0]["uid"];
+    ensure!(*owner == new["metadata"]["uid"], "the owner of {set} is {owner}");
+    ensure!(after["metadata"]["uid"] == before["metadata"]["uid"], "{set} is another one");
+    let record = load.stop().await;
+    ensure!(record.failed() == 0, "failed requests: {:?}", record.by_version());
     stage.then_laws_held().await
 }
 

@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result, ensure};
 use chrono::Utc;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use sluice_e2e::bed::{Bed, git::Repository, ports};
+use sluice_e2e::bed::{Bed, git::Repository, ports, process::until};
 
 use crate::{
     oracle::Oracle,
-    stage::{Router, Stage, Web, api, canary_weight, image_of, is_phase},
+    stage::{LONG, Router, Stage, Web, api, canary_weight, image_of, is_phase},
 };
 
 const HOLD: &str = "[{setWeight: 20}, {pause: {}}, {setWeight: 60}, {pause: {duration: 1s}}]";
@@ -50,6 +50,10 @@ impl Follower {
     }
 
     async fn followed(&self) -> Result<()> {
+        self.followed_with(&json!({ "prune": true, "selfHeal": true })).await
+    }
+
+    async fn followed_with(&self, automated: &Value) -> Result<()> {
         let name = &self.stage.scene.namespace;
         let application = json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
@@ -59,7 +63,7 @@ impl Follower {
                 "source": { "repoURL": self.repository.url, "targetRevision": "main", "path": "app" },
                 "destination": { "server": "https://kubernetes.default.svc", "namespace": name },
                 "refreshInterval": "1s",
-                "syncPolicy": { "automated": { "prune": true, "selfHeal": true } },
+                "syncPolicy": { "automated": automated },
             },
         });
         let applications = api(&self.stage.scene.bed, "Application", "argocd");
@@ -104,6 +108,101 @@ pub(crate) async fn weights_in_git_stay_out_of_a_canary_and_retries_come_in(
     ensure!(weights == [20, 60, 100, 0], "the weights were {weights:?}");
     let route = app.stage.see("VirtualService", "web").await?;
     ensure!(arrived(&route), "the retries are gone");
+    app.stage.then_laws_held().await
+}
+
+pub(crate) async fn an_edit_of_retries_by_hand_survives_every_write_without_self_heal(
+    bed: Arc<Bed>,
+) -> Result<()> {
+    let app = Follower::given(bed, "git-by-hand", HOLD).await?;
+    app.followed_with(&json!({ "prune": true, "selfHeal": false })).await?;
+    app.push("version 2", "demo:v2", &app.web.surroundings()).await?;
+    app.stage.then_weight("web", 20).await?;
+    app.stage.then_phase("web", "Paused").await?;
+
+    let edit = json!([{ "op": "add", "path": "/spec/http/0/retries", "value": { "attempts": 7 } }]);
+    app.stage.patch("VirtualService", "web", &edit).await?;
+    app.stage.when_user_says(&["promote", "web"]).await?;
+    app.stage.then_healthy("web", "demo:v2").await?;
+
+    let weights = app.stage.weights("web", app.stage.since).await?;
+    ensure!(weights == [20, 60, 100, 0], "the weights were {weights:?}");
+    let history = app.stage.scene.bed.recorder.history("git-by-hand")?;
+    let mut routes = history.iter().filter(|r| r.kind == "VirtualService");
+    let attempts = |v: &Value| v["spec"]["http"][0]["retries"]["attempts"] == 7;
+    routes.find(|r| attempts(&r.object)).context("the edit was not recorded")?;
+    let after: Vec<_> = routes.collect();
+    ensure!(after.len() >= 3, "only {} writes of the route after the edit", after.len());
+    let lost = after.iter().find(|r| !attempts(&r.object));
+    ensure!(
+        lost.is_none(),
+        "the edit was lost at weight {:?}",
+        lost.map(|r| canary_weight(&r.object))
+    );
+    app.stage.then_laws_held().await
+}
+
+pub(crate) async fn what_git_drops_is_pruned_and_nothing_else(bed: Arc<Bed>) -> Result<()> {
+    let app = Follower::given(bed, "git-prune", HOLD).await?;
+    let map = |name: &str, more: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}{more}}}\ndata: {{a: b}}\n"
+        )
+    };
+    let keep = ", annotations: {argocd.argoproj.io/sync-options: Prune=false}";
+    let (dropped, kept) = (map("dropped", ""), map("kept", keep));
+    let files =
+        [("app/dropped.yaml", Some(dropped.as_str())), ("app/kept.yaml", Some(kept.as_str()))];
+    app.repository.push("two more", &files).await?;
+    app.stage.scene.given(&map("foreign", "")).await?;
+    app.followed().await?;
+    let is_there = |c: &Value| c["data"]["a"] == "b";
+    for name in ["dropped", "kept"] {
+        app.stage.then("Git's object is there", "ConfigMap", name, is_there).await?;
+    }
+
+    app.repository
+        .push("drop both", &[("app/dropped.yaml", None), ("app/kept.yaml", None)])
+        .await?;
+    let maps = api(&app.stage.scene.bed, "ConfigMap", "git-prune");
+    until("what Git dropped is gone", LONG, || async {
+        Ok(maps.get_opt("dropped").await?.is_none().then_some(()))
+    })
+    .await?;
+    app.push("another note", "demo:v1", &app.web.surroundings()).await?;
+    app.then_note("another note").await?;
+
+    for name in ["kept", "foreign"] {
+        app.stage.see("ConfigMap", name).await?;
+    }
+    app.stage.then_laws_held().await
+}
+
+pub(crate) async fn a_commit_that_does_not_render_changes_nothing(bed: Arc<Bed>) -> Result<()> {
+    let app = Follower::given(bed, "git-broken", HOLD).await?;
+    app.followed().await?;
+    let since = Utc::now();
+
+    let broken = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: [unclosed\n";
+    let note = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: note}\ndata: {note: half}\n";
+    let files = [("app/broken.yaml", Some(broken)), ("app/note.yaml", Some(note))];
+    app.repository.push("half a manifest", &files).await?;
+    let name = &app.stage.scene.namespace;
+    let applications = api(&app.stage.scene.bed, "Application", "argocd");
+    until("the application says what is wrong", LONG, || async {
+        let application = serde_json::to_value(applications.get(name).await?)?;
+        let conditions = application["status"]["conditions"].as_array().cloned();
+        let error = |c: &Value| {
+            c["type"] == "ComparisonError" && c["message"].to_string().contains("broken.yaml")
+        };
+        Ok(conditions.unwrap_or_default().iter().any(error).then_some(()))
+    })
+    .await?;
+    let mut writes = app.stage.writes(since)?;
+    writes.retain(|r| r.manager() == Some("sluice-sync"));
+    ensure!(writes.is_empty(), "something was written: {writes:?}");
+    app.repository.push("whole again", &[("app/broken.yaml", None)]).await?;
+    app.then_note("half").await?;
     app.stage.then_laws_held().await
 }
 

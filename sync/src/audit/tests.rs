@@ -156,7 +156,8 @@ spec:
 fn revision(kind: Kind, body: Value) -> Revision {
     let name = body["metadata"]["name"].as_str().unwrap().to_owned();
     let namespace = body["metadata"]["namespace"].as_str().unwrap().to_owned();
-    Revision { object: ObjectRef::namespaced(kind, namespace, name), body: Some(body) }
+    let at = chrono::DateTime::parse_from_rfc3339("2026-01-01T00:00:00Z").unwrap().to_utc();
+    Revision { object: ObjectRef::namespaced(kind, namespace, name), body: Some(body), at }
 }
 
 #[test]
@@ -196,3 +197,5 @@ fn quarantined_content_that_came_back_is_found_in_the_history() {
     let laws: Vec<_> = check_history(&history).into_iter().map(|violation| violation.id).collect();
     assert_eq!(laws, ["R2"]);
 }
+
+mod evidence;
