@@ -6,8 +6,8 @@
 //! an undisturbed rollout, so that few further events reach far.
 //!
 //! Time has two values: an instant is either this moment's or longer ago than any delay; [`Move::Tick`] makes the first the
-//! second. The numbers on stamps count unknown outcomes, not decisions. What the model lacks: router objects in subset mode,
-//! analysis, foreign writers, watches that go back.
+//! second. The numbers on stamps count unknown outcomes, not decisions. Routing by subsets, an analysis and other writers are
+//! configurations of their own. What the model lacks: several routes, background analysis, watches that go back.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,6 +20,7 @@ mod catalog;
 mod decide;
 mod laws;
 mod moves;
+mod runs;
 mod state;
 
 pub use laws::Broken;
@@ -58,6 +59,37 @@ pub enum Toggle {
     PromoteFull,
 }
 
+/// What tells the two versions apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Routing {
+    /// Two Services.
+    Hosts,
+    /// Two subsets of a DestinationRule.
+    Subsets,
+}
+
+/// What somebody else may write, each once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Foreign {
+    /// The canary's weight; the stable destination gets the rest.
+    Weight(u8),
+    /// The stable Service, or both subsets, tell no revisions apart any more.
+    Stable,
+    /// Likewise the canary's Service.
+    Canary,
+}
+
+/// What may become of an analysis, besides that it passes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Answers {
+    /// Answers that fail it.
+    pub bad: u8,
+    /// Times that the metrics server cannot be reached.
+    pub unreachable: u8,
+    /// Deletions of a run.
+    pub vanished: u8,
+}
+
 /// How much may go wrong, and how far to search.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bounds {
@@ -75,6 +107,12 @@ pub struct Bounds {
     pub toggles: Vec<Toggle>,
     /// Weights of the steps.
     pub steps: Vec<u8>,
+    /// What tells the versions apart.
+    pub routing: Routing,
+    /// With an analysis as the last step: what may become of it.
+    pub answers: Option<Answers>,
+    /// What somebody else may write.
+    pub foreign: Vec<Foreign>,
     /// In which order to search.
     pub order: Order,
     /// States after which to stop.
@@ -125,6 +163,7 @@ struct Explorer {
     rules: Rules,
     bounds: Bounds,
     toggle_writes: Vec<WriteId>,
+    foreign_writes: Vec<WriteId>,
     /// By fingerprint: the state before and the move that led here.
     met: HashMap<u64, (u64, Move)>,
     moves_made: u64,
@@ -177,6 +216,33 @@ impl Toggle {
     }
 }
 
+impl Foreign {
+    fn write(self, routing: Routing) -> Write {
+        let hash = sluice_crds::labels::POD_TEMPLATE_HASH;
+        let (kind, name, spec) = match (self, routing) {
+            (Self::Weight(canary), _) => {
+                let route = json!({ "name": "primary", "route": routes(routing, canary) });
+                (Kind::VIRTUAL_SERVICE, "web", json!({ "http": [route] }))
+            }
+            (Self::Stable | Self::Canary, Routing::Subsets) => {
+                (Kind::DESTINATION_RULE, "web", json!({ "subsets": subsets() }))
+            }
+            (Self::Stable, Routing::Hosts) => {
+                (Kind::SERVICE, "web-stable", json!({ "selector": { hash: null } }))
+            }
+            (Self::Canary, Routing::Hosts) => {
+                (Kind::SERVICE, "web-canary", json!({ "selector": { hash: null } }))
+            }
+        };
+        Write {
+            object: ObjectRef::namespaced(kind, "default", name),
+            preconditions: Preconditions::default(),
+            manager: "somebody".into(),
+            change: Change::MergePatch { body: json!({ "spec": spec }) },
+        }
+    }
+}
+
 /// Moves of the undisturbed run after which it counts as not settling.
 const UNDISTURBED: usize = 5000;
 
@@ -186,12 +252,17 @@ impl Explorer {
         let toggles = bounds.toggles.iter();
         let toggle_writes =
             toggles.map(|toggle| catalog.intern_write(&toggle.write(), false)).collect();
+        let foreign = bounds.foreign.iter();
+        let foreign_writes = foreign
+            .map(|foreign| catalog.intern_write(&foreign.write(bounds.routing), false))
+            .collect();
         Self {
             catalog,
             decider: Decider::new(rules.fence),
             rules,
             bounds,
             toggle_writes,
+            foreign_writes,
             met: HashMap::new(),
             moves_made: 0,
         }
@@ -199,11 +270,12 @@ impl Explorer {
 
     fn initial(&mut self) -> State {
         let mut state = State::default();
-        for object in manifests(&self.bounds.steps) {
+        for object in manifests(&self.bounds) {
             let content = self.catalog.intern(&object);
             let slot = match object["kind"].as_str() {
                 Some("Rollout") => ROLLOUT,
                 Some("VirtualService") => catalog::ROUTE,
+                Some("DestinationRule") => catalog::STABLE_SERVICE,
                 _ if object["metadata"]["name"] == "web-stable" => catalog::STABLE_SERVICE,
                 _ => catalog::CANARY_SERVICE,
             };
@@ -415,19 +487,54 @@ impl Explorer {
     }
 }
 
-fn manifests(steps: &[u8]) -> Vec<Value> {
-    let steps: Vec<Value> = steps.iter().map(|weight| json!({ "setWeight": weight })).collect();
+fn routes(routing: Routing, canary: u8) -> Value {
+    let destination = |role: &str, weight: u8| {
+        let to = match routing {
+            Routing::Hosts => json!({ "host": format!("web-{role}") }),
+            Routing::Subsets => json!({ "host": "web", "subset": role }),
+        };
+        json!({ "destination": to, "weight": weight })
+    };
+    json!([destination("stable", 100 - canary), destination("canary", canary)])
+}
+
+fn subsets() -> Value {
+    let subset = |role: &str| json!({ "name": role, "labels": { "app": "web" } });
+    json!([subset("stable"), subset("canary")])
+}
+
+fn manifests(bounds: &Bounds) -> Vec<Value> {
+    let weights = bounds.steps.iter().map(|weight| json!({ "setWeight": weight }));
+    let steps: Vec<Value> = weights.chain(bounds.answers.map(|_| runs::step())).collect();
     let metadata = |name: &str| json!({ "name": name, "namespace": "default", "generation": 1 });
-    let destination =
-        |name: &str, weight: u32| json!({ "destination": { "host": name }, "weight": weight });
     let service = |name: &str| {
         json!({
             "apiVersion": "v1", "kind": "Service", "metadata": metadata(name),
             "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80 }] },
         })
     };
+    let mut istio = json!({ "virtualService": { "name": "web", "routes": ["primary"] } });
+    let mut canary = json!({ "steps": steps });
+    let mut objects = match bounds.routing {
+        Routing::Hosts => {
+            canary["canaryService"] = json!("web-canary");
+            canary["stableService"] = json!("web-stable");
+            vec![service("web-stable"), service("web-canary")]
+        }
+        Routing::Subsets => {
+            istio["destinationRule"] = json!({
+                "name": "web", "canarySubsetName": "canary", "stableSubsetName": "stable",
+            });
+            vec![json!({
+                "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
+                "metadata": metadata("web"),
+                "spec": { "host": "web", "subsets": subsets() },
+            })]
+        }
+    };
+    canary["trafficRouting"] = json!({ "istio": istio });
     let labels = json!({ "app": "web" });
-    let rollout = json!({
+    objects.push(json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": metadata("web"),
         "spec": {
             "replicas": 2,
@@ -436,18 +543,13 @@ fn manifests(steps: &[u8]) -> Vec<Value> {
                 "metadata": { "labels": labels },
                 "spec": { "containers": [{ "name": "web", "image": "demo:1" }] },
             },
-            "strategy": { "canary": {
-                "canaryService": "web-canary",
-                "stableService": "web-stable",
-                "trafficRouting": { "istio": { "virtualService": { "name": "web", "routes": ["primary"] } } },
-                "steps": steps,
-            } },
+            "strategy": { "canary": canary },
         },
-    });
-    let route = [destination("web-stable", 100), destination("web-canary", 0)];
-    let virtual_service = json!({
+    }));
+    let route = json!({ "name": "primary", "route": routes(bounds.routing, 0) });
+    objects.push(json!({
         "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata("web"),
-        "spec": { "hosts": ["web"], "http": [{ "name": "primary", "route": route }] },
-    });
-    vec![rollout, service("web-stable"), service("web-canary"), virtual_service]
+        "spec": { "hosts": ["web"], "http": [route] },
+    }));
+    objects
 }

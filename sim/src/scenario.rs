@@ -7,13 +7,14 @@
 //! ```yaml
 //! manifests:                       # created at the start, in order
 //! - {apiVersion: argoproj.io/v1alpha1, kind: Rollout, …}
-//! pods: {readyAfterSeconds: 2}     # how long things take; default 1 s
+//! pods: {readyAfterSeconds: 2}     # how long things take; default 1 s; listedAfterSeconds by default 0
 //! until: 120                       # seconds; default 600
 //! events:
 //! - {at: 10, image: "demo:2"}      # kubectl argo rollouts set image
 //! - {at: 60, abort: true}          # or retry, promote, promoteFull, pause, resume, restart
 //! - {at: 70, apply: {…}}           # server-side apply of any object by `git`
 //! - {at: 80, patch: {…}}           # merge patch; names its object by kind and metadata
+//! - {at: 85, failPod: web-6fd4}    # or failPods, healPods; by name prefix
 //! - {at: 90, delete: {kind: Rollout, name: web}}
 //! metrics:                         # what a provider answers, by metric name
 //!   error-rate: [{from: 0, value: 0}, {from: 30, value: 0.2}, {from: 50, unreachable: timeout}]

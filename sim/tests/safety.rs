@@ -1,7 +1,9 @@
 //! The explorer over the real `decide` (`reliability.md` 4.2, 4.3).
 
 use sluice_engine::fence::FenceRules;
-use sluice_sim::explore::{Bounds, Order, Outcome, Rules, Toggle, explore};
+use sluice_sim::explore::{
+    Answers, Bounds, Foreign, Order, Outcome, Routing, Rules, Toggle, explore,
+};
 
 fn bounds(order: Order, max_states: usize) -> Bounds {
     Bounds {
@@ -12,6 +14,9 @@ fn bounds(order: Order, max_states: usize) -> Bounds {
         toggles: vec![Toggle::Abort, Toggle::Retry, Toggle::NewRevision, Toggle::BackToStable],
         stalls: true,
         steps: vec![50],
+        routing: Routing::Hosts,
+        answers: None,
+        foreign: Vec::new(),
         order,
         max_states,
     }
@@ -54,6 +59,48 @@ fn every_law_holds_after_a_few_disturbances_and_all_comes_to_a_good_rest() {
     let outcome = explore(Rules::ALL, bounds(Order::Disturbances(3), 250_000));
     holds("disturbances", &outcome);
     assert!(outcome.depth >= 2, "two disturbances were searched whole: {}", outcome.depth);
+}
+
+/// A configuration beside the main one: calmer, so that what is special about it is met in many states.
+fn special(max_states: usize) -> Bounds {
+    let toggles = vec![Toggle::Abort, Toggle::Retry, Toggle::NewRevision];
+    Bounds { stalls: false, toggles, ..bounds(Order::Disturbances(3), max_states) }
+}
+
+#[test]
+fn every_law_holds_where_subsets_tell_the_versions_apart() {
+    let bounds = Bounds { routing: Routing::Subsets, ..special(80_000) };
+    let outcome = explore(Rules::ALL, bounds);
+    holds("subsets", &outcome);
+    assert!(outcome.depth >= 2, "two disturbances: {}", outcome.depth);
+}
+
+#[test]
+fn every_law_holds_while_an_analysis_passes_fails_hangs_or_vanishes() {
+    let answers = Some(Answers { bad: 1, unreachable: 1, vanished: 1 });
+    let toggles = vec![Toggle::Abort, Toggle::Retry];
+    let outcome = explore(Rules::ALL, Bounds { answers, toggles, ..special(80_000) });
+    holds("analysis", &outcome);
+    assert!(outcome.depth >= 2, "two disturbances: {}", outcome.depth);
+}
+
+#[test]
+fn every_law_holds_while_somebody_else_writes_what_is_ours() {
+    let foreign = vec![Foreign::Weight(0), Foreign::Weight(100), Foreign::Stable, Foreign::Canary];
+    for routing in [Routing::Hosts, Routing::Subsets] {
+        let outcome =
+            explore(Rules::ALL, Bounds { foreign: foreign.clone(), routing, ..special(50_000) });
+        holds("other writers", &outcome);
+        assert!(outcome.depth >= 2, "two disturbances: {}", outcome.depth);
+    }
+}
+
+#[test]
+fn every_law_holds_where_a_canary_needs_more_than_one_pod() {
+    let bounds = Bounds { pod_failures: 2, steps: vec![100, 50], ..special(80_000) };
+    let outcome = explore(Rules::ALL, bounds);
+    holds("lost Pods", &outcome);
+    assert!(outcome.depth >= 2, "two disturbances: {}", outcome.depth);
 }
 
 /// Expects the search to break a law once a rule is off, and the same search to break none with all rules on.

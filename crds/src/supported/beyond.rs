@@ -37,18 +37,18 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     ),
     row(
         "lower weight when part of a canary's Pods are lost",
-        State::Accepted,
-        "all of them lost: the weight is taken away",
+        State::Works,
+        "differs from Argo: each live Pod keeps its share, as far as the stable version can take the rest",
     ),
     row(
         "template hash that collides with a foreign ReplicaSet",
-        State::Accepted,
-        "the create is refused and reported; no second hash is tried",
+        State::Works,
+        "`collisionCount`; a ReplicaSet of the Rollout itself is known by its label, as in Argo",
     ),
     row(
         "two writers that undo each other (`FieldContended`)",
         State::Works,
-        "for what sync applies; not yet for routes and Services of a Rollout",
+        "for what sync applies, and for weights, selectors, subsets and sizes of a Rollout; one who replaces whole objects is not noticed",
     ),
     row(
         "AnalysisRun with Prometheus and web metrics",
@@ -58,7 +58,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     row(
         "metrics server out of reach",
         State::Works,
-        "differs from Argo: holds the weight for 10 minutes before errors count",
+        "differs from Argo: holds the weight for 10 minutes before errors count; condition `MetricsUnreachable`",
     ),
     row(
         "Application from one Git source: directory or kustomize",

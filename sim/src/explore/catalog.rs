@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
+use sluice_crds::analysis::{AnalysisPhase, AnalysisRunRecord};
 use sluice_crds::labels;
 use sluice_crds::object::{Change, Kind, ObjectRef, Write};
 use sluice_crds::rollout::RolloutRecord;
 use sluice_engine::fence::Stamp;
 use sluice_engine::view::{EndpointCounts, ReplicaSetRecord, RouteRecord, ServiceRecord};
 
+use super::runs;
 use crate::api_server::ApiServer;
 
 /// Number of an object's content; 0 is an absent object.
@@ -23,12 +25,16 @@ pub(super) type Content = u32;
 pub(super) type WriteId = u32;
 
 /// Places of objects in a state.
-pub(super) const SLOTS: usize = 7;
+pub(super) const SLOTS: usize = 10;
 pub(super) const ROLLOUT: usize = 0;
 pub(super) const REPLICA_SETS: std::ops::Range<usize> = 1..4;
+/// The stable Service; with subsets the DestinationRule, which says what both destinations reach.
 pub(super) const STABLE_SERVICE: usize = 4;
+/// The canary's Service; empty with subsets.
 pub(super) const CANARY_SERVICE: usize = 5;
 pub(super) const ROUTE: usize = 6;
+/// AnalysisRuns, in the order in which they were first met.
+pub(super) const RUNS: std::ops::Range<usize> = 7..10;
 
 /// The instant at which everything happens that has not been left behind by a tick.
 pub(super) fn now() -> DateTime<Utc> {
@@ -53,6 +59,7 @@ pub(super) enum Record {
     ReplicaSet(Arc<ReplicaSetRecord>),
     Service(Arc<ServiceRecord>),
     Route(Arc<RouteRecord>),
+    Run(Arc<AnalysisRunRecord>),
 }
 
 /// What the laws look at.
@@ -60,8 +67,11 @@ pub(super) enum Record {
 pub(super) struct Facts {
     /// Term on the stamp; 0 without one.
     pub(super) term: u8,
-    /// ReplicaSet: its hash. Service: the hash that it selects. Rollout: the current hash.
+    /// ReplicaSet, AnalysisRun: its hash. Service: the hash that it selects. DestinationRule: the one of the stable subset.
+    /// Rollout: the current hash.
     pub(super) hash: String,
+    /// DestinationRule: the hash of the canary's subset; of nothing else.
+    pub(super) canary_hash: Option<String>,
     /// Rollout: the stable hash.
     pub(super) stable: String,
     /// Rollout: `spec.replicas`. ReplicaSet: the same.
@@ -70,6 +80,18 @@ pub(super) struct Facts {
     pub(super) available: u32,
     /// ReplicaSet: the same, or 0 while the status does not describe the present spec: what a decision may count on.
     pub(super) proved: u32,
+    /// ReplicaSet: its status describes its spec.
+    pub(super) observed: bool,
+    /// Rollout: the current step.
+    pub(super) step: usize,
+    /// Rollout: the step that is an analysis, if one is.
+    pub(super) analysis_step: Option<usize>,
+    /// Rollout: full promotion is asked for.
+    pub(super) promotes_fully: bool,
+    /// AnalysisRun: how far it is.
+    pub(super) phase: Option<AnalysisPhase>,
+    /// AnalysisRun: it is to end now.
+    pub(super) terminates: bool,
     /// Rollout: an abort is asked for.
     pub(super) asked_abort: bool,
     /// Rollout: a controller has recorded the abort that is asked for.
@@ -103,7 +125,19 @@ pub(super) struct Catalog {
     applied: HashMap<(Content, WriteId), Option<Content>>,
     with_pods: HashMap<(Content, u32, u32), Content>,
     slots: BTreeMap<ObjectRef, usize>,
+    judged: HashMap<(Content, Answer), Content>,
     scratch: ApiServer,
+}
+
+/// What a metrics server answers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Answer {
+    /// All is well.
+    Good,
+    /// It is not.
+    Bad,
+    /// It cannot be reached.
+    Unreachable,
 }
 
 impl Catalog {
@@ -124,6 +158,7 @@ impl Catalog {
             applied: HashMap::new(),
             with_pods: HashMap::new(),
             slots: BTreeMap::new(),
+            judged: HashMap::new(),
             scratch: ApiServer::new(now()),
         }
     }
@@ -141,14 +176,13 @@ impl Catalog {
             ("Rollout", _) => ROLLOUT,
             ("Service", "web-stable") => STABLE_SERVICE,
             ("Service", _) => CANARY_SERVICE,
+            ("DestinationRule", _) => STABLE_SERVICE,
             ("VirtualService", _) => ROUTE,
-            _ => {
-                let taken = self.slots.values().filter(|slot| REPLICA_SETS.contains(slot)).count();
-                assert!(
-                    taken < REPLICA_SETS.len(),
-                    "{object}: more kinds of objects than modelled"
-                );
-                REPLICA_SETS.start + taken
+            (kind, _) => {
+                let range = if kind == "AnalysisRun" { RUNS } else { REPLICA_SETS };
+                let taken = self.slots.values().filter(|slot| range.contains(slot)).count();
+                assert!(taken < range.len(), "{object}: more objects than modelled");
+                range.start + taken
             }
         };
         self.slots.insert(object.clone(), slot);
@@ -239,6 +273,21 @@ impl Catalog {
         });
         let after = self.intern(&value);
         self.with_pods.insert((content, exist, available), after);
+        after
+    }
+
+    /// Returns what becomes of an AnalysisRun when its metrics server answers so; its reconciler is the real one.
+    pub(super) fn judged(&mut self, content: Content, answer: Answer) -> Content {
+        if let Some(done) = self.judged.get(&(content, answer)) {
+            return *done;
+        }
+        let Record::Run(run) = &self.entries[content as usize].record else { return content };
+        let write = runs::answered(run, answer);
+        let after = write.map_or(content, |write| {
+            let id = self.intern_write(&write, false);
+            self.apply(content, id).unwrap_or(content)
+        });
+        self.judged.insert((content, answer), after);
         after
     }
 
@@ -337,6 +386,15 @@ fn parse(value: &Value) -> (Record, Facts) {
             facts.hash = text("/status/currentPodHash");
             facts.stable = text("/status/stableRS");
             facts.desired = u32::try_from(record.spec.replicas.unwrap_or(1)).unwrap_or(0);
+            facts.step = record
+                .status
+                .current_step_index
+                .and_then(|index| usize::try_from(index).ok())
+                .unwrap_or(0);
+            let canary = record.spec.strategy.canary.as_deref();
+            let mut steps = canary.iter().flat_map(|canary| canary.steps.iter().flatten());
+            facts.analysis_step = steps.position(|step| step.analysis.is_some());
+            facts.promotes_fully = record.status.promote_full == Some(true);
             facts.asked_abort = record.status.abort == Some(true);
             facts.aborted = record.status.abort == Some(true) && record.status.aborted_at.is_some();
             Record::Rollout(Arc::new(record))
@@ -347,22 +405,41 @@ fn parse(value: &Value) -> (Record, Facts) {
             facts.desired = record.replicas;
             facts.available = record.reported_available.min(record.replicas);
             facts.proved = record.available();
+            facts.observed = record.observed_generation >= record.meta.generation;
             Record::ReplicaSet(Arc::new(record))
         }
         "Service" => {
             let record: ServiceRecord = serde_json::from_value(value.clone()).expect(read);
             facts.hash = record.hash().unwrap_or_default().to_owned();
-            facts.fresh = record
-                .meta
-                .annotations
-                .get(labels::SWITCHED_AT)
-                .is_some_and(|at| DateTime::parse_from_rfc3339(at).is_ok_and(|at| at >= now()));
+            facts.fresh = is_fresh(value);
             Record::Service(Arc::new(record))
         }
-        _ => {
-            facts.weights = weights(value);
-            let object =
-                ObjectRef::namespaced(Kind::VIRTUAL_SERVICE, "default", text("/metadata/name"));
+        "AnalysisRun" => {
+            let record: AnalysisRunRecord = serde_json::from_value(value.clone()).expect(read);
+            facts.hash =
+                record.meta.labels.get(labels::POD_TEMPLATE_HASH).cloned().unwrap_or_default();
+            facts.phase = record.status.phase;
+            facts.terminates = record.spec.terminate == Some(true);
+            Record::Run(Arc::new(record))
+        }
+        kind => {
+            let kind = if kind == "DestinationRule" {
+                let subsets = value.pointer("/spec/subsets").and_then(Value::as_array);
+                let of = |name: &str| {
+                    let mut all = subsets.into_iter().flatten();
+                    let subset = all.find(|subset| subset["name"] == name);
+                    let hash = subset.and_then(|s| s["labels"][labels::POD_TEMPLATE_HASH].as_str());
+                    hash.unwrap_or_default().to_owned()
+                };
+                facts.hash = of("stable");
+                facts.canary_hash = Some(of("canary"));
+                facts.fresh = is_fresh(value);
+                Kind::DESTINATION_RULE
+            } else {
+                facts.weights = weights(value);
+                Kind::VIRTUAL_SERVICE
+            };
+            let object = ObjectRef::namespaced(kind, "default", text("/metadata/name"));
             let meta = serde_json::from_value(value["metadata"].clone()).expect(read);
             let spec = Arc::new(value["spec"].clone());
             Record::Route(Arc::new(RouteRecord { object, meta, spec }))
@@ -371,14 +448,22 @@ fn parse(value: &Value) -> (Record, Facts) {
     (record, facts)
 }
 
+/// Whether what it selects was switched since the last tick.
+fn is_fresh(value: &Value) -> bool {
+    let at = value["metadata"]["annotations"][labels::SWITCHED_AT].as_str();
+    at.is_some_and(|at| DateTime::parse_from_rfc3339(at).is_ok_and(|at| at >= now()))
+}
+
 fn weights(value: &Value) -> (u32, u32, u32) {
     let routes = value.pointer("/spec/http/0/route").and_then(Value::as_array);
-    let of = |host: &str| -> u32 {
-        let all = routes.into_iter().flatten();
-        let of = all.filter(|route| host.is_empty() || route["destination"]["host"] == host);
-        of.map(|route| u32::try_from(route["weight"].as_u64().unwrap_or(0)).unwrap_or(0)).sum()
+    let of = |host: &str, subset: &str| -> u32 {
+        let all = routes.into_iter().flatten().filter(|route| {
+            let to = &route["destination"];
+            host.is_empty() || to["host"] == host || to["subset"] == subset
+        });
+        all.map(|route| u32::try_from(route["weight"].as_u64().unwrap_or(0)).unwrap_or(0)).sum()
     };
-    (of("web-canary"), of("web-stable"), of(""))
+    (of("web-canary", "canary"), of("web-stable", "stable"), of("", ""))
 }
 
 fn term_of(value: &Value) -> u8 {

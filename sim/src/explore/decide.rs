@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use sluice_crds::analysis::AnalysisTemplateRecord;
+use sluice_crds::rollout::steps::TemplateRef;
 use sluice_engine::config::EngineConfig;
 use sluice_engine::fence::{EpochView, FenceRules, Term};
 use sluice_engine::plan::{Lower, Reconciler};
 use sluice_engine::rollout::RolloutReconciler;
-use sluice_engine::view::{Lookup, RolloutView};
+use sluice_engine::view::{AnalysisRunView, Lookup, RolloutView};
 
 use super::catalog::{
-    CANARY_SERVICE, Catalog, Content, REPLICA_SETS, ROLLOUT, ROUTE, Record, SLOTS, STABLE_SERVICE,
-    WriteId, now,
+    CANARY_SERVICE, Catalog, Content, REPLICA_SETS, ROLLOUT, ROUTE, RUNS, Record, SLOTS,
+    STABLE_SERVICE, WriteId, now,
 };
 use super::laws::{self, Broken, Facets};
+use super::runs;
 use super::state::Leader;
 
 /// Everything that a decision depends on.
@@ -35,13 +38,14 @@ pub(super) struct Decided {
 /// Decides, and remembers.
 pub(super) struct Decider {
     config: Arc<EngineConfig>,
+    templates: BTreeMap<TemplateRef, Lookup<Arc<AnalysisTemplateRecord>>>,
     known: HashMap<Sight, Arc<Decided>>,
 }
 
 impl Decider {
     pub(super) fn new(rules: FenceRules) -> Self {
         let config = EngineConfig { fence: rules, ..EngineConfig::default() };
-        Self { config: Arc::new(config), known: HashMap::new() }
+        Self { config: Arc::new(config), templates: runs::templates(), known: HashMap::new() }
     }
 
     /// Returns how many different sights were decided on.
@@ -79,7 +83,8 @@ impl Decider {
         writes.extend(decision.status_write.iter().map(|write| catalog.intern_write(write, false)));
         let broken = audited
             .map(|violation| Broken { law: violation.id, detail: violation.detail })
-            .or_else(|| raises(catalog, sight, &writes));
+            .or_else(|| raises(catalog, sight, &writes))
+            .or_else(|| stays(catalog, sight, &writes));
         Decided { writes, broken }
     }
 
@@ -106,9 +111,24 @@ impl Decider {
             }
         }
         let mut routes = BTreeMap::new();
-        if let Some(Record::Route(route)) = record(ROUTE) {
-            routes.insert(route.object.clone(), Lookup::Present(Arc::clone(route)));
+        for slot in [ROUTE, STABLE_SERVICE] {
+            if let Some(Record::Route(route)) = record(slot) {
+                routes.insert(route.object.clone(), Lookup::Present(Arc::clone(route)));
+            }
         }
+        for host in sluice_engine::rollout::hosts(&routes, "default") {
+            endpoints.insert(host, catalog.endpoints[usize::from(sight.endpoints[0])].clone());
+        }
+        let analysis_runs = RUNS.filter_map(|slot| match record(slot) {
+            Some(Record::Run(run)) => Some(AnalysisRunView {
+                run: Arc::clone(run),
+                facts: Vec::new(),
+                secrets: BTreeMap::new(),
+            }),
+            _ => None,
+        });
+        let mut analysis_runs: Vec<_> = analysis_runs.collect();
+        analysis_runs.sort_by(|a, b| a.run.meta.name.cmp(&b.run.meta.name));
         Some(RolloutView {
             now: now(),
             config: Arc::clone(&self.config),
@@ -118,8 +138,8 @@ impl Decider {
             services,
             endpoints,
             routes,
-            templates: BTreeMap::new(),
-            analysis_runs: Vec::new(),
+            templates: self.templates.clone(),
+            analysis_runs,
             confirmations: BTreeMap::new(),
             claims: BTreeMap::new(),
             taken: BTreeSet::new(),
@@ -156,4 +176,14 @@ fn raises(catalog: &mut Catalog, sight: &Sight, writes: &[WriteId]) -> Option<Br
     let (seen, routed) = (Facets::new(catalog, sight.contents), Facets::new(catalog, routed));
     let listed = sight.endpoints.map(|counts| &catalog.endpoints[usize::from(counts)]);
     laws::raise(&seen, &routed).or_else(|| laws::endpoints_first(&seen, &routed, listed))
+}
+
+/// S4 on what the leader sees, unless it sees that it does not lead any more.
+fn stays(catalog: &Catalog, sight: &Sight, writes: &[WriteId]) -> Option<Broken> {
+    if sight.contents.iter().any(|content| catalog.facts(*content).term > sight.term) {
+        return None;
+    }
+    let seen = Facets::new(catalog, sight.contents);
+    let listed = sight.endpoints.map(|counts| &catalog.endpoints[usize::from(counts)]);
+    writes.is_empty().then(|| laws::stays(&seen, listed)).flatten()
 }

@@ -1,9 +1,11 @@
 //! The invariants S1–S7, S10 and S19, over the truth: they know the laws and not the algorithm.
 
+use sluice_crds::analysis::AnalysisPhase;
 use sluice_engine::view::EndpointCounts;
 
 use super::catalog::{
-    CANARY_SERVICE, Catalog, Content, Facts, REPLICA_SETS, ROLLOUT, ROUTE, SLOTS, STABLE_SERVICE,
+    CANARY_SERVICE, Catalog, Content, Facts, REPLICA_SETS, ROLLOUT, ROUTE, RUNS, SLOTS,
+    STABLE_SERVICE,
 };
 use super::state::State;
 
@@ -44,11 +46,30 @@ impl<'a> Facets<'a> {
         self.catalog.facts(self.contents[slot])
     }
 
+    /// Returns what the canary's and the stable destination reach; nothing if they tell no revisions apart.
+    pub(super) fn reached(&self) -> (&'a str, &'a str) {
+        let stable = self.of(STABLE_SERVICE);
+        let canary = stable.canary_hash.as_ref().unwrap_or(&self.of(CANARY_SERVICE).hash);
+        (canary, &stable.hash)
+    }
+
     /// Returns the weight that reaches a revision.
     pub(super) fn weight(&self, hash: &str) -> u32 {
         let (canary, stable, _) = self.of(ROUTE).weights;
-        let via = |slot: usize, weight| if self.of(slot).hash == hash { weight } else { 0 };
-        via(CANARY_SERVICE, canary) + via(STABLE_SERVICE, stable)
+        let (to_canary, to_stable) = self.reached();
+        let via = |to: &str, weight| if to == hash { weight } else { 0 };
+        via(to_canary, canary) + via(to_stable, stable)
+    }
+
+    /// Whether a destination was switched since the last tick, and what its Service lists.
+    fn destination<'b>(
+        &self,
+        slot: usize,
+        listed: [&'b EndpointCounts; 2],
+    ) -> (bool, &'b EndpointCounts) {
+        let by_subset = self.of(STABLE_SERVICE).canary_hash.is_some();
+        let slot = if by_subset { STABLE_SERVICE } else { slot };
+        (self.of(slot).fresh, listed[slot - STABLE_SERVICE])
     }
 
     fn sets(&self) -> impl Iterator<Item = &'a Facts> + '_ {
@@ -66,6 +87,10 @@ pub(super) fn state(catalog: &Catalog, state: &State) -> Option<Broken> {
     let (canary, stable, sum) = facts.of(ROUTE).weights;
     if sum != 100 {
         return broken("S1", format!("weights {canary} and {stable} of the route sum up to {sum}"));
+    }
+    if state.spent.foreign != 0 {
+        // What others did is not ours to answer for; what we then do is judged as it lands.
+        return None;
     }
     let n = facts.of(ROLLOUT).desired;
     let stable_hash = &facts.of(ROLLOUT).stable;
@@ -119,7 +144,8 @@ pub(super) fn landed(
     }
     let n = was.of(ROLLOUT).desired;
     let rollout = was.of(ROLLOUT);
-    if REPLICA_SETS.contains(&slot) && is.of(slot).desired < was.of(slot).desired {
+    let undisturbed = before.spent.foreign == 0;
+    if undisturbed && REPLICA_SETS.contains(&slot) && is.of(slot).desired < was.of(slot).desired {
         let set = was.of(slot);
         let recent = u32::from(before.recent_weight[slot - REPLICA_SETS.start]);
         if is.of(slot).desired < need(n, recent) {
@@ -139,20 +165,21 @@ pub(super) fn landed(
             );
         }
     }
-    if slot == STABLE_SERVICE || slot == CANARY_SERVICE {
+    if undisturbed && before.spent.pod_failures == 0 {
         let (canary, stable, _) = was.of(ROUTE).weights;
-        let weight = if slot == STABLE_SERVICE { stable } else { canary };
-        let to = &is.of(slot).hash;
-        let carries = is.set(to).is_some_and(|set| set.available >= need(n, weight));
-        // The first switch of a Service that told no revisions apart takes nothing away from anybody.
-        let switches = was.of(slot).hash != *to && !was.of(slot).hash.is_empty();
-        if switches && weight > 0 && !carries && before.spent.pod_failures == 0 {
-            return broken(
-                "S6",
-                format!(
-                    "a destination with weight {weight} is switched to {to}, which cannot carry it"
-                ),
-            );
+        let ((from_canary, from_stable), (to_canary, to_stable)) = (was.reached(), is.reached());
+        let both = [(from_canary, to_canary, canary), (from_stable, to_stable, stable)];
+        for (from, to, weight) in both {
+            let carries = is.set(to).is_some_and(|set| set.available >= need(n, weight));
+            // The first switch of a destination that told no revisions apart takes nothing away from anybody.
+            if from != to && !from.is_empty() && weight > 0 && !carries {
+                return broken(
+                    "S6",
+                    format!(
+                        "a destination with weight {weight} is switched to {to}, which cannot carry it"
+                    ),
+                );
+            }
         }
     }
     if slot == ROUTE && rollout.aborted && rollout.hash != rollout.stable {
@@ -166,6 +193,31 @@ pub(super) fn landed(
     }
     if slot == ROLLOUT && rollout.stable != is.of(ROLLOUT).stable && !rollout.stable.is_empty() {
         return promoted(&was, &is, n);
+    }
+    judged(catalog, before, &was, &is, slot)
+}
+
+/// S12: the step of an analysis is left only with a run that succeeded.
+fn judged(
+    catalog: &Catalog,
+    before: &State,
+    was: &Facets<'_>,
+    is: &Facets<'_>,
+    slot: usize,
+) -> Option<Broken> {
+    let (from, to) = (was.of(ROLLOUT), is.of(ROLLOUT));
+    let analysis = from.analysis_step?;
+    let leaves = slot == ROLLOUT
+        && from.hash == to.hash
+        && from.step == analysis
+        && to.step == analysis + 1
+        && !from.promotes_fully
+        && !from.stable.is_empty();
+    let evidence = RUNS
+        .map(|slot| catalog.facts(before.truth[slot].content))
+        .any(|run| run.phase == Some(AnalysisPhase::Successful) && run.hash == from.hash);
+    if leaves && !evidence {
+        return broken("S12", format!("{} leaves its analysis, and no run succeeded", from.hash));
     }
     None
 }
@@ -212,36 +264,73 @@ pub(super) fn raise(seen: &Facets<'_>, routed: &Facets<'_>) -> Option<Broken> {
 }
 
 /// Checks, on what a leader sees, that weight rises only on destinations whose last switch proxies know, and that list the
-/// Pods for it ("endpoints before weight"). Of an abort nothing but speed is asked.
+/// Pods for it ("endpoints before weight"). Of an abort that takes weight from what
+/// failed nothing but speed is asked.
 pub(super) fn endpoints_first(
     seen: &Facets<'_>,
     routed: &Facets<'_>,
     listed: [&EndpointCounts; 2],
 ) -> Option<Broken> {
     let n = seen.of(ROLLOUT).desired;
-    if seen.of(ROLLOUT).asked_abort {
+    let (canary_hash, stable_hash) = seen.reached();
+    let rollout = seen.of(ROLLOUT);
+    let failed = |run: &Facts| {
+        run.hash == rollout.hash
+            && matches!(run.phase, Some(AnalysisPhase::Failed | AnalysisPhase::Error))
+    };
+    let aborts = rollout.asked_abort || RUNS.map(|slot| seen.of(slot)).any(failed);
+    if aborts && *canary_hash == *rollout.hash {
         return None;
     }
     let stable = (STABLE_SERVICE, seen.of(ROUTE).weights.1, routed.of(ROUTE).weights.1);
     let canary = (CANARY_SERVICE, seen.of(ROUTE).weights.0, routed.of(ROUTE).weights.0);
-    for ((slot, from, to), listed) in [stable, canary].into_iter().zip(listed) {
-        let service = seen.of(slot);
-        if to <= from || service.hash.is_empty() {
+    for (slot, from, to) in [stable, canary] {
+        let (hash, lost) = if slot == STABLE_SERVICE {
+            (stable_hash, canary_hash)
+        } else {
+            (canary_hash, stable_hash)
+        };
+        if to <= from || hash.is_empty() {
             continue;
         }
         // What loses the weight has no Pods at all: anything is better.
-        let lost = if slot == STABLE_SERVICE { CANARY_SERVICE } else { STABLE_SERVICE };
-        if seen.set(&seen.of(lost).hash).is_none_or(|set| set.proved == 0) {
+        if seen.set(lost).is_none_or(|set| set.proved == 0) {
             continue;
         }
-        let (ready, need) = (listed.of(&service.hash), need(n, to));
-        if service.fresh || ready < need {
+        let (fresh, listed) = seen.destination(slot, listed);
+        let (ready, need) = (listed.of(hash), need(n, to));
+        if fresh || ready < need {
             let detail = format!(
-                "weight of {} rises from {from} to {to}: {ready} of {need} endpoints are listed, switched just now: {}",
-                service.hash, service.fresh
+                "weight of {hash} rises from {from} to {to}: {ready} of {need} endpoints are listed, switched just now: {fresh}"
             );
             return broken("endpoints before weight", detail);
         }
+    }
+    None
+}
+
+/// Checks a sight on which a leader does nothing: no weight stays on Pods that are gone while the stable set could take it
+/// (S4, F25).
+pub(super) fn stays(seen: &Facets<'_>, listed: [&EndpointCounts; 2]) -> Option<Broken> {
+    let rollout = seen.of(ROLLOUT);
+    let (to_canary, to_stable) = seen.reached();
+    let is_canary = rollout.hash != rollout.stable && *to_canary == *rollout.hash;
+    if !is_canary || *to_stable != *rollout.stable {
+        return None;
+    }
+    let (canary, stable) = (seen.set(&rollout.hash)?, seen.set(&rollout.stable)?);
+    let (weight, n) = (seen.weight(&rollout.hash), rollout.desired);
+    let lost = canary.observed && canary.proved < need(n, weight);
+    let (fresh, listed) = seen.destination(STABLE_SERVICE, listed);
+    // One percent more for the stable set is progress already.
+    let spare =
+        stable.proved.min(listed.of(&stable.hash)) >= need(n, 101_u32.saturating_sub(weight));
+    if weight > 0 && lost && spare && !fresh {
+        let detail = format!(
+            "{weight} % stay on {} with {} available, and {} could take some of it",
+            rollout.hash, canary.proved, rollout.stable
+        );
+        return broken("S4", detail);
     }
     None
 }

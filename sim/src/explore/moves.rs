@@ -1,9 +1,11 @@
 //! What can happen next.
 
-use super::catalog::{CANARY_SERVICE, REPLICA_SETS, ROLLOUT, ROUTE, STABLE_SERVICE, WriteId};
+use super::catalog::{
+    Answer, CANARY_SERVICE, REPLICA_SETS, ROLLOUT, ROUTE, RUNS, STABLE_SERVICE, WriteId,
+};
 use super::laws::{self, Broken, Facets};
 use super::state::{Flight, Leader, State};
-use super::{Explorer, Toggle};
+use super::{Explorer, Foreign, Toggle};
 
 /// One thing that happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,10 +40,23 @@ pub(super) enum Move {
     Tick,
     /// The user does something.
     User(u8),
+    /// Somebody else writes what is ours.
+    Foreign(u8),
+    /// The metrics server answers an AnalysisRun, or does not.
+    Answer(u8, Answer),
+    /// Somebody deletes an AnalysisRun that is not over.
+    Vanish(u8),
 }
 
-const KINDS: [&[usize]; 4] = [&[ROLLOUT], &[1, 2, 3], &[STABLE_SERVICE, CANARY_SERVICE], &[ROUTE]];
-const ENDPOINTS: u8 = 4;
+const KINDS: [&[usize]; 5] =
+    [&[ROLLOUT], &[1, 2, 3], &[STABLE_SERVICE, CANARY_SERVICE], &[ROUTE], &[7, 8, 9]];
+const ENDPOINTS: u8 = 5;
+const WATCHES: [&str; 6] =
+    ["Rollout", "ReplicaSets", "Services", "route", "AnalysisRuns", "endpoints"];
+
+fn run_slots() -> impl Iterator<Item = u8> {
+    RUNS.filter_map(|slot| u8::try_from(slot).ok())
+}
 
 /// A state that a move leads to, and a law that was broken on the way.
 pub(super) type Step = (State, Option<Broken>);
@@ -65,6 +80,15 @@ impl Explorer {
         moves.extend((0..late).map(Move::Late));
         let toggles = u8::try_from(self.bounds.toggles.len()).unwrap_or(u8::MAX);
         moves.extend((0..toggles).map(Move::User));
+        let foreign = u8::try_from(self.foreign_writes.len()).unwrap_or(u8::MAX);
+        moves.extend((0..foreign).map(Move::Foreign));
+        if self.bounds.answers.is_some() {
+            for slot in run_slots() {
+                let answers = [Answer::Good, Answer::Bad, Answer::Unreachable];
+                moves.extend(answers.map(|answer| Move::Answer(slot, answer)));
+                moves.push(Move::Vanish(slot));
+            }
+        }
         moves
     }
 
@@ -81,7 +105,9 @@ impl Explorer {
             moves.push(if leader.plan.is_empty() { Move::Decide(l) } else { Move::Land(l) });
         }
         moves.extend([1, 2, 3].map(Move::Pods));
-        moves.extend([Move::Endpoints(0), Move::Endpoints(1), Move::Tick]);
+        moves.extend([Move::Endpoints(0), Move::Endpoints(1)]);
+        moves.extend(run_slots().map(|slot| Move::Answer(slot, Answer::Good)));
+        moves.push(Move::Tick);
         moves
     }
 
@@ -90,7 +116,9 @@ impl Explorer {
         let mut moves = self.moves(state);
         for (l, leader) in [0_u8, 1].into_iter().zip(&state.leaders) {
             if leader.term > 0 && self.bounds.stalls {
-                moves.extend((0..=ENDPOINTS).map(|kind| Move::Hold(l, kind)));
+                let judged = self.bounds.answers.is_some();
+                let kinds = (0..=ENDPOINTS).filter(|kind| judged || *kind != 4);
+                moves.extend(kinds.map(|kind| Move::Hold(l, kind)));
                 moves.push(Move::Stall(l));
             }
         }
@@ -134,6 +162,15 @@ impl Explorer {
             Move::Endpoints(index) => self.endpoints(&mut next, usize::from(index))?,
             Move::Tick => self.tick(&mut next, state)?,
             Move::User(index) => self.toggle(&mut next, index)?,
+            Move::Foreign(index) => self.foreign(&mut next, index)?,
+            Move::Answer(slot, answer) => self.answer(&mut next, usize::from(slot), answer)?,
+            Move::Vanish(slot) => {
+                next.spent.vanished += 1;
+                let copy = &mut next.truth[usize::from(slot)];
+                copy.content = 0;
+                copy.version += 1;
+                None
+            }
         };
         let broken = broken.or_else(|| laws::state(&self.catalog, &next));
         Some((next, broken))
@@ -161,6 +198,20 @@ impl Explorer {
                     && state.spent.pod_failures < self.bounds.pod_failures
             }
             Move::User(index) => state.spent.toggles & (1 << index) == 0,
+            Move::Foreign(index) => state.spent.foreign & (1 << index) == 0,
+            Move::Answer(slot, answer) => {
+                let answers = self.bounds.answers.unwrap_or_default();
+                let left = match answer {
+                    Answer::Good => true,
+                    Answer::Bad => state.spent.bad_answers < answers.bad,
+                    Answer::Unreachable => state.spent.silences < answers.unreachable,
+                };
+                left && self.is_open(state, usize::from(slot))
+            }
+            Move::Vanish(slot) => {
+                let answers = self.bounds.answers.unwrap_or_default();
+                state.spent.vanished < answers.vanished && self.is_open(state, usize::from(slot))
+            }
             Move::Tick => {
                 state.leaders.iter().all(|leader| leader.stalled || leader.plan.is_empty())
             }
@@ -170,6 +221,13 @@ impl Explorer {
             | Move::Late(_)
             | Move::Endpoints(_) => true,
         }
+    }
+
+    /// Whether there is an AnalysisRun that is not over.
+    fn is_open(&self, state: &State, slot: usize) -> bool {
+        let content = state.truth[slot].content;
+        let phase = self.catalog.facts(content).phase;
+        content != 0 && !phase.is_some_and(sluice_crds::analysis::AnalysisPhase::is_completed)
     }
 
     fn decide(&mut self, next: &mut State, l: u8) -> Option<Option<Broken>> {
@@ -303,9 +361,15 @@ impl Explorer {
 
     fn endpoints(&mut self, next: &mut State, index: usize) -> Option<Option<Broken>> {
         let facts = Facets::truth(&self.catalog, next);
-        let hash = &facts.of([STABLE_SERVICE, CANARY_SERVICE][index]).hash;
+        let slot = [STABLE_SERVICE, CANARY_SERVICE][index];
+        // The subsets of a rule divide the endpoints of one Service, which selects all.
+        let by_subset = facts.of(STABLE_SERVICE).canary_hash.is_some();
+        if by_subset && slot == CANARY_SERVICE {
+            return None;
+        }
+        let hash = if by_subset { "" } else { facts.of(slot).hash.as_str() };
         let sets = REPLICA_SETS.map(|slot| facts.of(slot));
-        let listed = sets.filter(|set| set.available > 0 && (hash.is_empty() || set.hash == *hash));
+        let listed = sets.filter(|set| set.available > 0 && (hash.is_empty() || set.hash == hash));
         let ready = listed.map(|set| (set.hash.clone(), set.available)).collect();
         let after = self.catalog.intern_endpoints(ready);
         if after == next.endpoints[index] {
@@ -362,6 +426,38 @@ impl Explorer {
         Some(None)
     }
 
+    /// Somebody else writes, without regard for anybody.
+    fn foreign(&mut self, next: &mut State, index: u8) -> Option<Option<Broken>> {
+        next.spent.foreign |= 1 << index;
+        let write = self.foreign_writes[usize::from(index)];
+        let slot = self.catalog.writes[write as usize].slot;
+        let target = next.truth[slot];
+        let content = self.catalog.apply(target.content, write)?;
+        if content == target.content {
+            return None;
+        }
+        next.truth[slot].content = content;
+        next.truth[slot].version += 1;
+        self.remember_weights(next);
+        Some(None)
+    }
+
+    fn answer(&mut self, next: &mut State, slot: usize, answer: Answer) -> Option<Option<Broken>> {
+        match answer {
+            Answer::Good => {}
+            Answer::Bad => next.spent.bad_answers += 1,
+            Answer::Unreachable => next.spent.silences += 1,
+        }
+        let content = next.truth[slot].content;
+        let after = self.catalog.judged(content, answer);
+        if after == content {
+            return None;
+        }
+        next.truth[slot].content = after;
+        next.truth[slot].version += 1;
+        Some(None)
+    }
+
     /// Describes a move for people.
     pub(super) fn describe(&self, state: &State, chosen: Move) -> String {
         let name = |l: u8| format!("leader {}", ["A", "B"][usize::from(l)]);
@@ -378,14 +474,12 @@ impl Explorer {
             }
             Move::Unknown(l) => format!("{} gives up on its write", name(l)),
             Move::Deliver(l, kind) => {
-                let kinds = ["Rollout", "ReplicaSets", "Services", "route", "endpoints"];
-                format!("{} sees the {}", name(l), kinds[usize::from(kind)])
+                format!("{} sees the {}", name(l), WATCHES[usize::from(kind)])
             }
             Move::Hold(l, kind) => {
-                let kinds = ["Rollout", "ReplicaSets", "Services", "route", "endpoints"];
                 let held = state.leaders[usize::from(l)].held & (1 << kind) != 0;
                 let verb = if held { "goes on" } else { "stands still" };
-                format!("{}'s watch of the {} {verb}", name(l), kinds[usize::from(kind)])
+                format!("{}'s watch of the {} {verb}", name(l), WATCHES[usize::from(kind)])
             }
             Move::Stall(l) => {
                 let verb =
@@ -410,6 +504,12 @@ impl Explorer {
                 let toggle: Toggle = self.bounds.toggles[usize::from(index)];
                 format!("the user asks: {toggle:?}")
             }
+            Move::Foreign(index) => {
+                let foreign: Foreign = self.bounds.foreign[usize::from(index)];
+                format!("somebody else writes: {foreign:?}")
+            }
+            Move::Answer(slot, answer) => format!("the analysis of {} gets: {answer:?}", set(slot)),
+            Move::Vanish(slot) => format!("the AnalysisRun of {} is deleted", set(slot)),
         }
     }
 }

@@ -52,6 +52,11 @@ pub(super) struct Spent {
     pub(super) takeovers: u8,
     /// One bit for each toggle of the user.
     pub(super) toggles: u8,
+    /// One bit for each write of somebody else.
+    pub(super) foreign: u8,
+    pub(super) bad_answers: u8,
+    pub(super) silences: u8,
+    pub(super) vanished: u8,
 }
 
 /// A state.

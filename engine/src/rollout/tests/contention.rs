@@ -40,7 +40,10 @@ fn weights_that_somebody_keeps_changing_are_left_alone_after_three_writes() {
     let count = writes(&world, "VirtualService");
     assert!((2..=3).contains(&count), "{count} writes:\n{}", world.log.join("\n"));
     let message = contended(&world).expect("it is said");
-    assert!(message.contains("VirtualService shop/web: somebody undoes our writes of the weights"), "{message}");
+    assert!(
+        message.contains("VirtualService shop/web: somebody undoes our writes of the weights"),
+        "{message}"
+    );
     assert!(message.contains("metadata.managedFields"), "{message}");
     world.log.clear();
     world.run(Duration::minutes(4));
@@ -144,4 +147,20 @@ fn a_size_that_somebody_keeps_changing_is_left_alone_and_nothing_goes_on_meanwhi
     assert!(world.weight() <= 60, "no weight without Pods");
     world.run(Duration::minutes(10));
     assert_eq!(world.phase(), "Healthy", "{}", world.log.join("\n"));
+}
+
+#[test]
+fn an_abort_waits_for_a_stable_service_that_was_led_astray() {
+    let mut world = midway();
+    let canary = world.rollout().status.current_pod_hash.unwrap();
+    world.edit(Kind::SERVICE, "web-stable", |service| {
+        service["spec"]["selector"]["rollouts-pod-template-hash"] = json!(canary);
+    });
+    abort(&mut world);
+    // `decide` asserts that the audit lets each decision pass.
+    world.run(Duration::seconds(5));
+    let at = |what: &str| world.log.iter().position(|line| line.contains(what));
+    let (switch, weight) = (at("point the stable Service"), at("from 60 to 0"));
+    assert!(switch.is_some() && switch < weight, "{}", world.log.join("\n"));
+    assert_eq!(world.weight(), 0);
 }
