@@ -375,17 +375,38 @@ fn writes() -> Vec<Case> {
         ("two terms", Story::new().stamped(21, 1).by("a").stamped(22, 1).by("b"), &[]),
         (
             "two processes in one term",
-            Story::new().stamped(21, 1).by("a").stamped(21, 2).by("b"),
+            Story::new().stamped(21, 1).by("a").after(5).stamped(21, 2).by("b"),
             &["S19"],
         ),
         (
             "a former leader over a newer term",
-            Story::new().stamped(21, 1).by("a").stamped(22, 1).by("b").weigh(OURS, 0, 100).by("a"),
+            Story::new()
+                .stamped(21, 1)
+                .by("a")
+                .after(5)
+                .stamped(22, 1)
+                .by("b")
+                .after(5)
+                .weigh(OURS, 0, 100)
+                .by("a"),
             &["S19"],
         ),
         (
+            "two processes that asked at the same time",
+            Story::new().stamped(21, 1).by("a").by("b").after(5).stamped(21, 2).by("b"),
+            &[],
+        ),
+        (
             "the leader after its stamp",
-            Story::new().stamped(21, 1).by("a").stamped(22, 1).by("b").weigh(OURS, 0, 100).by("b"),
+            Story::new()
+                .stamped(21, 1)
+                .by("a")
+                .after(5)
+                .stamped(22, 1)
+                .by("b")
+                .after(5)
+                .weigh(OURS, 0, 100)
+                .by("b"),
             &[],
         ),
     ]

@@ -1,6 +1,6 @@
 //! Laws over the requests that an API server answered: what revisions do not show.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::Value;
@@ -182,11 +182,13 @@ fn terms(revisions: &[HistoryRevision], requests: &[HistoryRequest]) -> Vec<Viol
     found
 }
 
-/// Finds the request of each revision of ours, and with it the process.
+/// Finds the process of each revision of ours: the only one that asked for such a write at about that time. A request whose
+/// caller died may have been carried out although the log calls it a failure of the server's.
 fn made<'a>(revisions: &'a [HistoryRevision], requests: &'a [HistoryRequest]) -> Vec<Made<'a>> {
-    let mut asked: BTreeMap<Object, VecDeque<&HistoryRequest>> = BTreeMap::new();
-    for request in requests.iter().filter(|r| r.is_engine() && r.is_accepted()) {
-        asked.entry(request.object()).or_default().push_back(request);
+    let mut asked: BTreeMap<Object, Vec<&HistoryRequest>> = BTreeMap::new();
+    let possible = |r: &&HistoryRequest| r.is_engine() && (r.is_accepted() || r.code >= 500);
+    for request in requests.iter().filter(possible) {
+        asked.entry(request.object()).or_default().push(request);
     }
     let mut stamps: BTreeMap<Object, Stamp> = BTreeMap::new();
     let mut all = Vec::new();
@@ -195,18 +197,16 @@ fn made<'a>(revisions: &'a [HistoryRevision], requests: &'a [HistoryRequest]) ->
         let Some(stamp) = stamp_of(&revision.object) else { continue };
         let before = stamps.insert(object.clone(), stamp.clone());
         let Some(writer) = revision.writer.as_deref() else { continue };
-        let Some(queue) = asked.get_mut(&object) else { continue };
-        let place = queue.iter().position(|r| {
-            r.manager == writer
-                && r.received <= revision.at + APART
-                && r.answered >= revision.at - APART
+        let about = asked.get(&object).into_iter().flatten().filter(|r| {
+            r.manager == writer && r.received <= revision.at && r.answered >= revision.at - APART
         });
-        let Some(request) = place.and_then(|place| queue.drain(..=place).next_back()) else {
+        let mut processes = about.map(|r| r.process.as_str());
+        let Some(process) = processes.next().filter(|process| !process.is_empty()) else {
             continue;
         };
-        if !request.process.is_empty() {
+        if processes.all(|other| other == process) {
             let stamped = before.as_ref() != Some(&stamp);
-            all.push(Made { revision, process: &request.process, stamp, stamped });
+            all.push(Made { revision, process, stamp, stamped });
         }
     }
     all
