@@ -9,7 +9,7 @@ use kube::{
     api::{ApiResource, DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use tokio::{process::Command, sync::OnceCell};
+use tokio::{process::Command, sync::OnceCell, task::JoinHandle};
 
 use crate::{
     bed::{
@@ -26,16 +26,23 @@ use crate::{
 /// How long a Rollout of a few Pods may take for anything.
 pub const LONG: Duration = Duration::from_secs(90);
 
-static CONTROLLER: OnceCell<Controller> = OnceCell::const_new();
+static CONTROLLER: OnceCell<JoinHandle<()>> = OnceCell::const_new();
 
-/// Waits until the one controller of this bed runs.
+/// Waits until the one controller of this bed runs. It ends when a busy machine does not let it renew its Lease; then it is
+/// started anew, as a kubelet would.
 ///
 /// # Errors
 /// When the controller does not become healthy.
 pub async fn controller(bed: &Bed) -> Result<()> {
     let start = || async {
         let installation = Installation::prepare(bed).await?;
-        installation.start(Instance::new(&sibling("sluice-controller")?)).await
+        let instance = Instance::new(&sibling("sluice-controller")?);
+        let mut controller = installation.start(instance).await?;
+        Ok::<_, anyhow::Error>(tokio::spawn(async move {
+            if let Err(error) = controller.keep_alive().await {
+                tracing::error!("the controller cannot be kept alive: {error:#}");
+            }
+        }))
     };
     CONTROLLER.get_or_try_init(start).await?;
     Ok(())
@@ -53,6 +60,8 @@ pub enum Router {
 #[derive(Debug, Clone)]
 pub struct Web {
     pub name: String,
+    /// Labels of the Rollout itself, flow-style YAML; none where it is empty.
+    pub labels: String,
     pub replicas: u32,
     pub router: Router,
     /// Flow-style YAML.
@@ -69,6 +78,7 @@ impl Web {
     pub fn new(router: Router, steps: &str) -> Self {
         Self {
             name: "web".to_owned(),
+            labels: String::new(),
             replicas: 2,
             router,
             steps: steps.to_owned(),
@@ -81,6 +91,10 @@ impl Web {
     #[must_use]
     pub fn manifest(&self, image: &str) -> String {
         let (name, replicas) = (&self.name, self.replicas);
+        let labels = match self.labels.as_str() {
+            "" => String::new(),
+            labels => format!(", labels: {labels}"),
+        };
         let services = format!("canaryService: {name}-canary\n      stableService: {name}-stable");
         let istio = format!("istio: {{virtualService: {{name: {name}, routes: [primary]}}");
         let routing = match self.router {
@@ -95,7 +109,7 @@ impl Web {
             "
 apiVersion: argoproj.io/v1alpha1
 kind: Rollout
-metadata: {{name: {name}}}
+metadata: {{name: {name}{labels}}}
 spec:
   replicas: {replicas}
   selector: {{matchLabels: {{app: {name}}}}}
