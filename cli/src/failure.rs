@@ -29,20 +29,25 @@ impl Failure {
 
     /// Returns what a reply of the API server means for the object.
     pub fn of(object: &ObjectRef, verb: &str, error: &kube::Error) -> Self {
+        let named = match (object.name.as_str(), &object.namespace) {
+            ("*", Some(namespace)) => format!("{}s in namespace {namespace}", object.kind.kind),
+            ("*", None) => format!("{}s", object.kind.kind),
+            (_, _) => object.to_string(),
+        };
         match error {
             kube::Error::Api(status) if status.code == 404 => {
-                Self::new(format!("{object} not found"))
+                Self::new(format!("{named} not found"))
             }
             kube::Error::Api(status) if status.code == 403 => {
-                Self::new(format!("you may not {verb} {object}: {}", status.message)).hint(format!(
+                Self::new(format!("you may not {verb} {named}: {}", status.message)).hint(format!(
                     "ask for the verb `{verb}` on resource `{}.{}`",
                     object.kind.plural, object.kind.group
                 ))
             }
             kube::Error::Api(status) => {
-                Self::new(format!("could not {verb} {object}: {}", status.message))
+                Self::new(format!("could not {verb} {named}: {}", status.message))
             }
-            other => Self::new(format!("could not {verb} {object}: {}", chain(other)))
+            other => Self::new(format!("could not {verb} {named}: {}", chain(other)))
                 .hint("is the API server reachable? see --context, --server, --kubeconfig"),
         }
     }

@@ -54,6 +54,21 @@ impl Table {
         (0..self.head.len()).map(column).collect()
     }
 
+    /// Returns the width of the widest line.
+    pub(crate) fn width(&self) -> usize {
+        let widths = self.widths();
+        widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)
+    }
+
+    /// Leaves out a column.
+    pub(crate) fn remove(&mut self, name: &str) {
+        let Some(place) = self.head.iter().position(|head| *head == name) else { return };
+        self.head.remove(place);
+        for row in self.rows.iter_mut().filter(|row| row.len() > place) {
+            row.remove(place);
+        }
+    }
+
     /// Draws head and rows.
     pub(crate) fn draw(&self, style: Style) -> String {
         let widths = self.widths();
@@ -92,7 +107,10 @@ mod tests {
         table.row(vec!["b".into(), "".into(), "".into()]);
         let plain = Style { color: false, ascii: false };
         assert_eq!(table.draw(plain), "NAME  STATUS     INFO\n├──a  ✔ Healthy  x\nb\n");
+        assert_eq!(table.width(), 21);
         let colored = table.draw(Style { color: true, ..plain });
         assert!(colored.contains("├──a  \x1b[32m✔ Healthy\x1b[0m  x\n"), "{colored:?}");
+        table.remove("STATUS");
+        assert_eq!(table.draw(plain), "NAME  INFO\n├──a  x\nb\n");
     }
 }

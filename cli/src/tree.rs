@@ -43,12 +43,21 @@ pub(crate) struct Drawing {
 
 /// Draws header and table.
 pub(crate) fn draw(family: &Family, drawing: Drawing, now: DateTime<Utc>) -> String {
-    let mut text = header::draw(family, drawing);
+    let mut text = header::draw(family, drawing, now);
     text.push('\n');
     let tree = Tree { family, drawing, now };
-    text.push_str(&tree.table().draw(drawing.style));
+    let mut table = tree.table();
+    let is_fixed = drawing.dialect == Dialect::Argo || drawing.is_wide;
+    if !is_fixed && table.width() > NARROW {
+        // The glyph before a name says the kind, too.
+        table.remove("KIND");
+    }
+    text.push_str(&table.draw(drawing.style));
     text
 }
+
+/// Characters that a line may have without being asked for more.
+const NARROW: usize = 80;
 
 fn hash(labels: &BTreeMap<String, String>) -> Option<&str> {
     labels.get(labels::POD_TEMPLATE_HASH).map(String::as_str)

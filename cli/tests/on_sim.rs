@@ -188,10 +188,10 @@ fn status_without_watch_prints_once() {
 fn list_and_get_show_the_rollout() {
     let cluster = Cluster::new();
     let list = out(&cluster.run(&["list", "rollouts"]));
-    assert!(list.starts_with("NAME      STRATEGY  STATUS    STEP"), "{list}");
-    assert!(list.contains("checkout  Canary    ॥ Paused  1/2   20"), "{list}");
+    assert!(list.starts_with("NAME      STATUS    STEP"), "{list}");
+    assert!(list.contains("checkout  ॥ Paused  1/2   20"), "{list}");
     let get = cluster.run(&["get", "rollout", "checkout"]);
-    let wanted = "Status:     ॥ Paused   step 2 of 2: CanaryPauseStep";
+    let wanted = "Status:     ॥ Paused   step 2 of 2: paused until promoted";
     assert!(out(&get).contains(wanted), "{} {}", out(&get), err(&get));
     let name = cluster.run(&["get", "rollout", "checkout", "-o", "name"]);
     assert_eq!(out(&name), "rollout.argoproj.io/checkout\n");

@@ -73,13 +73,7 @@ pub(crate) fn compare_only(view: &ApplicationView) -> Result<Comparison, String>
 
 fn compare_draft(draft: &mut Draft<'_>) -> Option<Comparison> {
     let view = draft.view;
-    let project = spec::check(draft)?;
-    let permission = Permission {
-        name: view.application.spec.project_name(),
-        project: &project.spec,
-        destination: &view.application.spec.destination,
-    };
-    spec::permits(draft, &permission)?;
+    let permission = permission(draft)?;
     let mut record = read_record(draft)?;
     let wanted = source::wanted(draft)?;
     let steady = pinned(&mut record, &wanted);
@@ -87,6 +81,19 @@ fn compare_draft(draft: &mut Draft<'_>) -> Option<Comparison> {
     let effective = hold::admit(view, &set, &record);
     let comparison = compare(view, &effective, &permission);
     is_complete(draft, &comparison).then_some(comparison)
+}
+
+/// Checks the spec and what the project permits of it.
+fn permission<'a>(draft: &mut Draft<'a>) -> Option<Permission<'a>> {
+    let project = spec::check(draft)?;
+    let spec = &draft.view.application.spec;
+    let permission = Permission {
+        name: spec.project_name(),
+        project: &project.spec,
+        destination: &spec.destination,
+    };
+    spec::permits(draft, &permission)?;
+    Some(permission)
 }
 
 /// Returns an object whose stamp is of a newer term.
@@ -105,13 +112,7 @@ fn lost(view: &ApplicationView) -> Option<String> {
 /// Runs the passes; returns early where nothing more can be decided.
 fn pass(draft: &mut Draft<'_>) -> Option<()> {
     let view = draft.view;
-    let project = spec::check(draft)?;
-    let permission = Permission {
-        name: view.application.spec.project_name(),
-        project: &project.spec,
-        destination: &view.application.spec.destination,
-    };
-    spec::permits(draft, &permission)?;
+    let permission = permission(draft)?;
     let mut record = read_record(draft)?;
     release(draft, &mut record);
     let wanted = source::wanted(draft)?;

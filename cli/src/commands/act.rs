@@ -6,6 +6,7 @@ use chrono::{Duration, Utc};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use sluice_crds::rollout::Rollout;
+use sluice_crds::supported::{self, State};
 use sluice_crds::time::Time;
 
 use crate::arguments::RestartArguments;
@@ -102,5 +103,14 @@ pub(crate) async fn restart(
     patch_spec(connection, name, &json!({ "spec": { "restartAt": at } })).await?;
     let shown = restart.within.as_deref().unwrap_or("0s");
     anstream::println!("rollout '{name}' restarts in {shown}");
+    if let Some(row) = supported::feature("Rollout", "spec.restartAt")
+        && row.state != State::Works
+    {
+        anstream::eprintln!(
+            "note: spec.restartAt is set, but {}: {}",
+            row.state.as_str(),
+            row.note
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }

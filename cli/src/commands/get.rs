@@ -74,7 +74,10 @@ async fn family(connection: &Connection, name: &str, dialect: Dialect) -> Result
     let uid = rollout.uid().unwrap_or_default();
     let owned = |owners: &[OwnerReference]| owners.iter().any(|owner| owner.uid == uid);
     let replica_sets = sets.items.into_iter().filter(|rs| owned(rs.owner_references())).collect();
-    let runs = runs.items.into_iter().filter(|run| owned(run.owner_references())).collect();
+    let mut runs: Vec<AnalysisRun> =
+        runs.items.into_iter().filter(|run| owned(run.owner_references())).collect();
+    // By name, the eleventh step comes before the second.
+    runs.sort_by_key(|run| run.metadata.creation_timestamp.as_ref().map(|at| at.0.as_second()));
     Ok(Family { rollout, replica_sets, pods: pods.items, runs, owner })
 }
 

@@ -16,6 +16,7 @@ use sluice_crds::supported::{self, State};
 use sluice_crds::validate::references::{Found, Lookup};
 use sluice_crds::validate::{self, FieldPath, Problem};
 use sluice_crds::yaml::{self, Document};
+use sluice_lang::{Condition, legacy};
 
 use crate::arguments::{Dialect, LintArguments};
 use crate::failure::Failure;
@@ -203,6 +204,7 @@ fn check_one(source: &Source<'_>, known: &Known<'_>, findings: &mut Vec<Finding>
     };
     let advice = if problems.is_empty() { advise(kind, object) } else { Vec::new() };
     problems.extend(references(kind, object, known));
+    problems.extend(conditions(object));
     findings.extend(advice.iter().map(|p| Finding::of(source, p, false)));
     findings.extend(problems.iter().map(|p| Finding::of(source, p, true)));
     for (state, problem) in supported::not_acted_on(kind, object) {
@@ -249,6 +251,28 @@ fn references(kind: &str, object: &Value, known: &Known<'_>) -> Vec<Problem> {
         // What cannot be read is reported by the rules of the object itself.
         (Err(_), _) | (_, Err(_)) => Vec::new(),
     }
+}
+
+/// Conditions of metrics that nobody can evaluate. Arguments may be any text; here they are numbers.
+fn conditions(object: &Value) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let metrics = object["spec"]["metrics"].as_array();
+    for (index, metric) in metrics.into_iter().flatten().enumerate() {
+        for field in ["successCondition", "failureCondition"] {
+            let Some(text) = metric[field].as_str() else { continue };
+            let path = FieldPath::spec().field("metrics").index(index).field(field);
+            let any = |tag: &str| tag.starts_with("args.").then(|| "1".to_owned());
+            let said = match legacy::substitute_text(text, field, &any) {
+                Err(error) => error.to_string(),
+                Ok(filled) => match Condition::compile(&filled) {
+                    Ok(_) => continue,
+                    Err(error) => format!("`{text}` is no condition: {error}"),
+                },
+            };
+            problems.push(Problem::new(path, said).hint("write it as `result[0] < 0.01`"));
+        }
+    }
+    problems
 }
 
 /// What is legal but unwise.
@@ -336,6 +360,7 @@ mod tests {
             ("an unknown field", format!("{rollout}spec:\n  strateggy: {{}}\n")),
             ("a wrong type", format!("{rollout}spec:\n  replicas: many\n")),
             ("a weight", format!("{rollout}spec:\n  strategy:\n    canary:\n      steps:\n        - setWeight: -1\n        - setWeight: 10\n          pause: {{}}\n")),
+            ("conditions", "apiVersion: argoproj.io/v1alpha1\nkind: AnalysisTemplate\nmetadata: {name: a}\nspec:\n  args: [{name: limit}]\n  metrics:\n    - name: a\n      successCondition: result[0] <<< 1\n      failureCondition: result[0] > {{args.limit}}\n      provider: {web: {url: 'http://a'}}\n    - name: b\n      successCondition: result < {{args.limit\n      provider: {web: {url: 'http://a'}}\n".to_owned()),
             ("two strategies", format!("{rollout}spec:\n  strategy: {{canary: {{}}, blueGreen: {{activeService: a}}}}\n")),
         ];
         let mut text = String::new();

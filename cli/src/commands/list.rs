@@ -64,13 +64,22 @@ impl Listing<'_> {
         self.list.name.as_ref().is_none_or(|name| *name == rollout.name_any())
     }
 
+    /// With it the line is longer than 80 characters.
+    fn has_strategy(&self) -> bool {
+        self.dialect == Dialect::Argo || self.list.output == Some(Output::Wide)
+    }
+
     /// Argo's columns, and more if they are asked for.
     fn head(&self) -> Vec<&'static str> {
         let mut head = Vec::new();
         if self.list.all_namespaces {
             head.push("NAMESPACE");
         }
-        head.extend(["NAME", "STRATEGY", "STATUS", "STEP", "SET-WEIGHT"]);
+        head.push("NAME");
+        if self.has_strategy() {
+            head.push("STRATEGY");
+        }
+        head.extend(["STATUS", "STEP", "SET-WEIGHT"]);
         head.extend(["READY", "DESIRED", "UP-TO-DATE", "AVAILABLE"]);
         if self.list.output == Some(Output::Wide) {
             head.extend(["AGE", "IMAGES", "MESSAGE"]);
@@ -105,9 +114,11 @@ impl Listing<'_> {
         if self.list.all_namespaces {
             cells.push(rollout.namespace().unwrap_or_default().into());
         }
+        cells.push(rollout.name_any().into());
+        if self.has_strategy() {
+            cells.push(if canary.is_some() { "Canary" } else { "BlueGreen" }.into());
+        }
         cells.extend([
-            rollout.name_any().into(),
-            if canary.is_some() { "Canary" } else { "BlueGreen" }.into(),
             state,
             step.into(),
             weight.into(),

@@ -91,7 +91,8 @@ fn answer(rollout: &Rollout, report: &Report, style: Style, now: DateTime<Utc>) 
     let name = rollout.metadata.name.clone().unwrap_or_default();
     let shown = phase::of(rollout);
     let status = rollout.status.clone().unwrap_or_default();
-    let weight = status.canary.and_then(|c| c.weights).map(|w| w.canary.weight);
+    let weights = status.canary.and_then(|c| c.weights);
+    let weight = weights.as_ref().map(|w| w.canary.weight);
     let mut text = match (report.waiting.is_empty(), weight) {
         (true, _) if shown.phase == "Healthy" => {
             format!("{name} is Healthy; it waits for nothing.\n")
@@ -119,6 +120,11 @@ fn answer(rollout: &Rollout, report: &Report, style: Style, now: DateTime<Utc>) 
         if let Some(hint) = &wait.hint {
             text.push_str(&format!("    hint: {hint}\n"));
         }
+    }
+    let is_stuck = report.waiting.iter().any(|wait| wait.kind == WaitingKind::Problem);
+    if let (true, Some(weights)) = (is_stuck, weights) {
+        let (stable, canary) = (weights.stable.weight, weights.canary.weight);
+        text.push_str(&format!("Traffic stays as it is: {stable} % stable, {canary} % canary.\n"));
     }
     if let Some(next) = &report.next {
         text.push_str(&format!("Then: {next}\n"));

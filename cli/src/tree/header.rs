@@ -2,22 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use kube::ResourceExt as _;
-use sluice_crds::rollout::Rollout;
+use sluice_crds::rollout::{CanaryStep, Rollout};
 
 use crate::arguments::Dialect;
 use crate::phase;
+use crate::span::span;
 
 use super::{Drawing, Family, hash, revision, role};
 
-pub(super) fn draw(family: &Family, drawing: Drawing) -> String {
+pub(super) fn draw(family: &Family, drawing: Drawing, now: DateTime<Utc>) -> String {
     match drawing.dialect {
         Dialect::Argo => argo(family, drawing),
-        Dialect::Sluice => own(family, drawing),
+        Dialect::Sluice => own(family, drawing, now),
     }
 }
 
-fn own(family: &Family, drawing: Drawing) -> String {
+fn own(family: &Family, drawing: Drawing, now: DateTime<Utc>) -> String {
     let rollout = &family.rollout;
     let status = rollout.status.clone().unwrap_or_default();
     let mut text = String::new();
@@ -33,7 +35,8 @@ fn own(family: &Family, drawing: Drawing) -> String {
     let mut answer: Vec<String> = Vec::new();
     if shown.phase != "Healthy" {
         answer.extend(step(rollout));
-        answer.extend(waiting.first().cloned().or(Some(shown.message)).filter(|m| !m.is_empty()));
+        let does = waiting.first().cloned().or_else(|| doing(family, now)).or(Some(shown.message));
+        answer.extend(does.filter(|text| !text.is_empty()));
     }
     let state = drawing.style.paint(tone, state);
     line("Status:", &format!("{state}   {}", answer.join(": ")));
@@ -42,7 +45,14 @@ fn own(family: &Family, drawing: Drawing) -> String {
     }
     if rollout.spec.strategy.canary.is_some() {
         let Weights { set, actual } = weights(family);
-        line("Weight:", &format!("{set} set, {actual} in force"));
+        let is_done = status.stable_rs.is_some() && status.stable_rs == status.current_pod_hash;
+        line(
+            "Weight:",
+            &match is_done {
+                true => "all on the stable version".to_owned(),
+                false => format!("{set} set, {actual} in force"),
+            },
+        );
     }
     let newest = family.replica_sets.iter().map(|rs| revision(rs.annotations())).max();
     let images: Vec<String> = images(family).into_iter().collect();
@@ -62,20 +72,60 @@ fn own(family: &Family, drawing: Drawing) -> String {
         let held = owner.held(&rollout.name_any()).filter(|entry| entry.moot != Some(true)).count();
         let more = match held {
             0 => String::new(),
-            _ => format!("; something is held back: kubectl sluice app get {name}"),
+            _ => format!(", which holds content back: see `app get {name}`"),
         };
         line("Git:", &format!("Application {name}{more}"));
     }
     text
 }
 
-/// Returns which step a canary is at, such as `step 3 of 8`.
-fn step(rollout: &Rollout) -> Option<String> {
-    let steps = rollout.spec.strategy.canary.as_ref()?.steps.as_ref()?.len();
+/// Returns the index of the step that a canary is at, and all steps.
+fn current(rollout: &Rollout) -> Option<(usize, &[CanaryStep])> {
+    let steps = rollout.spec.strategy.canary.as_ref()?.steps.as_deref()?;
     let status = rollout.status.as_ref()?;
     let index = usize::try_from(status.current_step_index?).ok()?;
     let is_under_way = status.stable_rs != status.current_pod_hash && status.abort != Some(true);
-    (is_under_way && index < steps).then(|| format!("step {} of {steps}", index + 1))
+    (is_under_way && index < steps.len()).then_some((index, steps))
+}
+
+/// Returns which step a canary is at, such as `step 3 of 8`.
+fn step(rollout: &Rollout) -> Option<String> {
+    current(rollout).map(|(index, steps)| format!("step {} of {}", index + 1, steps.len()))
+}
+
+/// Returns what the present step waits for, as far as status and runs tell.
+fn doing(family: &Family, now: DateTime<Utc>) -> Option<String> {
+    let (index, steps) = current(&family.rollout)?;
+    let status = family.rollout.status.as_ref()?;
+    if status.controller_pause == Some(true) {
+        let since =
+            status.pause_conditions.iter().flatten().find(|c| c.reason == "CanaryPauseStep")?;
+        return Some(match steps[index].pause_length()? {
+            None => "paused until promoted".to_owned(),
+            Some(length) => {
+                let left = since.start_time.at() + length - now;
+                format!("paused, goes on in {}", span(left.num_seconds()))
+            }
+        });
+    }
+    steps[index].analysis.as_ref()?;
+    let named = status.canary.as_ref()?.current_step_analysis_run_status.as_ref()?;
+    let run = family.runs.iter().find(|run| run.name_any() == named.name)?;
+    let metrics: Vec<String> = run
+        .spec
+        .metrics
+        .iter()
+        .map(|metric| {
+            let results = run.status.iter().filter_map(|s| s.metric_results.as_ref()).flatten();
+            let taken =
+                results.filter(|r| r.name == metric.name).filter_map(|r| r.count).sum::<i32>();
+            match &metric.count {
+                Some(count) => format!("{}, {taken} of {count} samples", metric.name),
+                None => format!("{}, {taken} samples", metric.name),
+            }
+        })
+        .collect();
+    Some(format!("analysis {}", metrics.join("; ")))
 }
 
 fn ready_canaries(family: &Family) -> i32 {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
@@ -36,6 +37,25 @@ pub struct CanaryStep {
     pub set_mirror_route: Option<SetMirrorRoute>,
     /// Runs a step plugin.
     pub plugin: Option<PluginStep>,
+}
+
+impl CanaryStep {
+    /// Returns the length of the step's pause: `None` for no pause, `Some(None)` for one without end, also for a text that is no
+    /// duration, which validation refuses before. A plain number is seconds.
+    pub fn pause_length(&self) -> Option<Option<TimeDelta>> {
+        let length = |duration: &IntOrString| {
+            let length = match duration {
+                IntOrString::Int(seconds) => TimeDelta::try_seconds(*seconds)?,
+                IntOrString::String(text) => crate::duration::parse_or_seconds(text).ok()?,
+            };
+            (length >= TimeDelta::zero()).then_some(length)
+        };
+        match (&self.pause, &self.duration) {
+            (Some(pause), _) => Some(pause.duration.as_ref().and_then(length)),
+            (None, Some(duration)) => Some(length(duration)),
+            (None, None) => None,
+        }
+    }
 }
 
 /// A pause. Without a duration it waits for `promote`.

@@ -1,8 +1,6 @@
 //! Pauses, and how people end them (`spec-rollouts` 3.3, 3.7).
 
 use chrono::{DateTime, Duration, Utc};
-use sluice_crds::intstr::IntOrString;
-use sluice_crds::rollout::CanaryStep;
 
 use super::situation::Situation;
 
@@ -24,16 +22,7 @@ pub(crate) enum PauseState {
     Over,
 }
 
-/// Returns the duration of a step's pause: `None` for no pause, `Some(None)` for one without end.
-pub(crate) fn length(step: &CanaryStep) -> Option<Option<Duration>> {
-    match (&step.pause, &step.duration) {
-        (Some(pause), _) => Some(pause.duration.as_ref().and_then(parse)),
-        (None, Some(duration)) => Some(parse(duration)),
-        (None, None) => None,
-    }
-}
-
-/// Returns where the pause stands. `length` is what [`length`] says of the step.
+/// Returns where the pause stands. `length` is that of `CanaryStep::pause_length`.
 ///
 /// A pause that we recorded and whose condition somebody took away is over: that is how `promote` and `resume` work. The
 /// start is kept in whole seconds, cut off; so the wait is measured to the second after its end, never short.
@@ -49,13 +38,4 @@ pub(crate) fn state(s: &Situation<'_>, length: Option<Duration>) -> PauseState {
         (None, _) if s.status().controller_pause == Some(true) => PauseState::Over,
         (None, _) => PauseState::NotStarted,
     }
-}
-
-/// Reads a pause: seconds, or a Go duration. `None` for anything else; such a spec is refused before.
-fn parse(duration: &IntOrString) -> Option<Duration> {
-    let length = match duration {
-        IntOrString::Int(seconds) => Duration::try_seconds(*seconds)?,
-        IntOrString::String(text) => sluice_crds::duration::parse_or_seconds(text).ok()?,
-    };
-    (length >= Duration::zero()).then_some(length)
 }

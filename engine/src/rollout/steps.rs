@@ -105,7 +105,7 @@ pub(crate) fn transition(
 }
 
 fn drop_stale_pause(s: &Situation<'_>) -> Transition {
-    let pausing = s.step().is_some_and(|step| pause::length(step).is_some());
+    let pausing = s.step().is_some_and(|step| step.pause_length().is_some());
     if s.has_pause(pause::STEP) && (!pausing || s.skips_steps() || s.is_promoted()) {
         Transition::DropPause
     } else {
@@ -136,20 +136,20 @@ fn proceed(
             Transition::Advance
         }
     };
-    let Some(length) = pause::length(step) else {
+    let Some(length) = step.pause_length() else {
         return done();
     };
     match pause::state(s, length) {
         PauseState::NotStarted => Transition::Pause(pause::STEP),
         PauseState::Over => done(),
         PauseState::Until(at) => {
-            report.waits(format!("step {} pauses", s.index()), Some(at));
+            report.waits(format!("step {} of {} pauses", s.index() + 1, s.steps.len()), Some(at));
             *wake = Wake::earliest(wake.take(), Some(Wake { at, reason: WakeReason::PauseEnds }));
             Transition::Stay
         }
         PauseState::UntilPromoted => {
             report.waits_for_person(
-                format!("step {} pauses without end", s.index()),
+                format!("step {} of {} pauses without end", s.index() + 1, s.steps.len()),
                 "`kubectl sluice promote` goes on",
             );
             Transition::Stay
@@ -168,7 +168,7 @@ fn work_is_done(
         return if verdicts.step_succeeded {
             Ok(())
         } else {
-            Err(format!("the analysis of step {}", s.index()))
+            Err(format!("the analysis of step {} of {}", s.index() + 1, s.steps.len()))
         };
     }
     if step.set_weight.is_none() && step.set_canary_scale.is_none() {

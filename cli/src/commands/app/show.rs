@@ -6,6 +6,8 @@ use sluice_crds::application::{
     ApplicationStatus, QuarantineEntry, ResourceStatus, RevisionHistory,
 };
 
+use sluice_sync::hold;
+
 use crate::application::Application;
 use crate::span::span;
 use crate::style::{Style, Tone};
@@ -28,19 +30,29 @@ fn word(value: &impl serde::Serialize) -> String {
 pub(super) fn application(app: &Application, style: Style, now: DateTime<Utc>) -> String {
     let status = app.status.clone().unwrap_or_default();
     let mut text =
-        format!("{:<13}{:<27}Project {}\n", "Application", app.name_any(), app.spec.project);
+        format!("{:<13}{:<27}Project {}\n", "Application", app.name_any(), app.spec.project_name());
     text.push_str(&sync_line(&status, style));
     text.push_str(&health_line(&status, style));
     if let Some(operation) = &status.operation_state {
         let message = operation.message.as_deref().unwrap_or_default();
-        text.push_str(&format!("{:<13}{}   {message}\n", "Operation", word(&operation.phase)));
-    }
-    for condition in &status.conditions {
-        let kind = style.paint(Tone::Waiting, &condition.condition_type);
-        text.push_str(&format!("{:<13}{kind}: {}\n", "Condition", condition.message));
+        let said = format!("{}   {message}", word(&operation.phase));
+        text.push_str(&paragraph("Operation", said.trim_end()));
     }
     let sluice = status.sluice.clone().unwrap_or_default();
-    for entry in sluice.quarantine.iter().filter(|e| e.moot != Some(true)) {
+    let active: Vec<_> = sluice.quarantine.iter().filter(|e| e.moot != Some(true)).collect();
+    for condition in &status.conditions {
+        // What is held back is told below, unless there is more to say of it.
+        let tells_no_more = |entry: &&QuarantineEntry| {
+            condition.message == format!("{}; {}", hold::evidence(entry), hold::advice(entry))
+        };
+        if active.iter().any(tells_no_more) {
+            continue;
+        }
+        let said = format!("{}: {}", condition.condition_type, condition.message);
+        text.push_str(&style.paint(Tone::Waiting, paragraph("Condition", &said).trim_end()));
+        text.push('\n');
+    }
+    for entry in active {
         text.push('\n');
         text.push_str(&held(&app.name_any(), entry, now));
     }
@@ -96,23 +108,42 @@ pub(in crate::commands) fn held(app: &str, entry: &QuarantineEntry, now: DateTim
     );
     let run = entry.analysis_run.as_ref().map(|run| format!(" (run {run})")).unwrap_or_default();
     let why = entry.message.as_deref().unwrap_or(&entry.reason);
-    text.push_str(&format!("  {:<11}{why}{run}\n", "why"));
+    text.push_str(&paragraph("  why", &format!("{why}{run}")));
     if let Some(at) = entry.at {
         let seconds = (now - at.at()).num_seconds();
-        text.push_str(&format!("  {:<11}{} ago\n", "since", span(seconds)));
+        text.push_str(&paragraph("  since", &format!("{} ago", span(seconds))));
     }
-    if let Some(commit) = &entry.replaced_by {
-        text.push_str(&format!(
-            "  {:<11}content of {} is applied\n",
-            "instead",
-            short(Some(commit))
-        ));
-    }
-    text.push_str(&format!(
-        "  {:<11}when Git changes this content, or: kubectl sluice quarantine release {app} {}\n",
-        "clears", entry.name
-    ));
+    let instead = match &entry.replaced_by {
+        Some(commit) => format!("content of {} is applied", short(Some(commit))),
+        None => "nothing: it is left as it is".to_owned(),
+    };
+    text.push_str(&paragraph("  instead", &instead));
+    text.push_str(&paragraph("  clears", "when Git changes this content, or:"));
+    text.push_str(&format!("{:13}kubectl sluice quarantine release {app} {}\n", "", entry.name));
     text
+}
+
+/// A text beside its key, in lines of at most 80 characters; words that are longer stand alone.
+fn paragraph(key: &str, text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        let is_full = line.chars().count() + 1 + word.chars().count() > 67;
+        if is_full && !line.trim().is_empty() {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    let mut shown = String::new();
+    for (i, line) in lines.iter().enumerate() {
+        let key = if i == 0 { key } else { "" };
+        shown.push_str(&format!("{key:<13}{line}\n"));
+    }
+    shown
 }
 
 fn resources(status: &ApplicationStatus, held: &[QuarantineEntry], style: Style) -> String {
