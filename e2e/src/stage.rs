@@ -9,7 +9,7 @@ use kube::{
     api::{ApiResource, DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use tokio::{process::Command, sync::OnceCell, task::JoinHandle};
+use tokio::{process::Command, sync::OnceCell};
 
 use crate::{
     bed::{
@@ -26,23 +26,16 @@ use crate::{
 /// How long a Rollout of a few Pods may take for anything.
 pub const LONG: Duration = Duration::from_secs(90);
 
-static CONTROLLER: OnceCell<JoinHandle<()>> = OnceCell::const_new();
+static CONTROLLER: OnceCell<Controller> = OnceCell::const_new();
 
-/// Waits until the one controller of this bed runs. It ends when a busy machine does not let it renew its Lease; then it is
-/// started anew, as a kubelet would.
+/// Waits until the one controller of this bed runs.
 ///
 /// # Errors
 /// When the controller does not become healthy.
 pub async fn controller(bed: &Bed) -> Result<()> {
     let start = || async {
         let installation = Installation::prepare(bed).await?;
-        let instance = Instance::new(&sibling("sluice-controller")?);
-        let mut controller = installation.start(instance).await?;
-        Ok::<_, anyhow::Error>(tokio::spawn(async move {
-            if let Err(error) = controller.keep_alive().await {
-                tracing::error!("the controller cannot be kept alive: {error:#}");
-            }
-        }))
+        installation.start(Instance::new(&sibling("sluice-controller")?)).await
     };
     CONTROLLER.get_or_try_init(start).await?;
     Ok(())
