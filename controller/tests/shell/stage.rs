@@ -256,6 +256,7 @@ fn kind_of(body: &Value) -> Kind {
         Kind::APPLICATION,
         Kind::APP_PROJECT,
         Kind::CONFIG_MAP,
+        Kind::REPLICA_SET,
     ];
     let found = all.into_iter().find(|kind| body["kind"] == json!(kind.kind));
     found.unwrap_or_else(|| panic!("unknown kind: {}", body["kind"]))

@@ -214,7 +214,7 @@ fn resize(s: &Situation<'_>, set: Set<'_>, to: u32, keep: bool, out: &mut Capaci
     match contention::note(s, Field::Size, &object, &set.meta, &value, Urgency::Usual) {
         Ok(note) => annotations.extend(note.into_iter().map(|(key, value)| (key, Some(value)))),
         Err(fight) => {
-            out.fights.push(fight);
+            out.fights.push(*fight);
             out.lacks |= to > set.replicas;
             return;
         }

@@ -107,7 +107,7 @@ pub(crate) fn note(
     meta: &Meta,
     value: &str,
     urgency: Urgency,
-) -> Result<BTreeMap<String, String>, Fight> {
+) -> Result<BTreeMap<String, String>, Box<Fight>> {
     let times = match last(s, field, meta).filter(|(wrote, _, _)| *wrote == value) {
         None => 0,
         Some((_, times, at)) => {
@@ -120,7 +120,8 @@ pub(crate) fn note(
             };
             if s.now() < again {
                 let (object, until) = (object.clone(), again);
-                return Err(Fight { object, field, until, given_up: times >= LIMIT });
+                let given_up = times >= LIMIT;
+                return Err(Box::new(Fight { object, field, until, given_up }));
             }
             // Another round after a long wait is a fresh one; a retreat is never given up for good.
             if times < LIMIT { times } else { 0 }

@@ -249,7 +249,7 @@ pub(crate) fn edits(
                 operations: edit.operations,
                 annotations,
             }),
-            Err(fight) => edits.fights.push(fight),
+            Err(fight) => edits.fights.push(*fight),
         }
     }
     if rises && !edits.fights.is_empty() {

@@ -21,9 +21,9 @@ pub(crate) fn switches(s: &Situation<'_>, traffic: Option<&Traffic<'_>>, abort: 
         (Role::Canary, s.canary.canary_service.as_deref(), canary_set(s, traffic, abort)),
     ];
     let mut edits = Edits::default();
-    let mut add = |edit: Result<Action, Fight>| match edit {
+    let mut add = |edit: Result<Action, Box<Fight>>| match edit {
         Ok(action) => edits.actions.push(action),
-        Err(fight) => edits.fights.push(fight),
+        Err(fight) => edits.fights.push(*fight),
     };
     for (role, name, set) in wanted {
         let (Some(name), Some(set)) = (name, set) else { continue };
@@ -88,7 +88,7 @@ fn select(
     role: Role,
     service: &ServiceRecord,
     hash: &str,
-) -> Result<Action, Fight> {
+) -> Result<Action, Box<Fight>> {
     let object = service.object();
     let annotations = annotations(s, &object, &service.meta, hash)?;
     Ok(Action::SelectPods {
@@ -106,7 +106,7 @@ fn annotations(
     object: &ObjectRef,
     meta: &Meta,
     value: &str,
-) -> Result<BTreeMap<String, String>, Fight> {
+) -> Result<BTreeMap<String, String>, Box<Fight>> {
     let mut annotations =
         contention::note(s, Field::Selector, object, meta, value, Urgency::Usual)?;
     if !meta.annotations.contains_key(labels::MANAGED_BY) {
@@ -120,7 +120,7 @@ fn subsets(
     s: &Situation<'_>,
     traffic: &Traffic<'_>,
     abort: &Abort,
-) -> Option<Result<Action, Fight>> {
+) -> Option<Result<Action, Box<Fight>>> {
     let rule = traffic.rule?;
     let hash_of = |set: Option<Set<'_>>| set.and_then(|rs| rs.hash()).map(str::to_owned);
     let allowed = |role: Role, set: Option<Set<'_>>| {
