@@ -169,7 +169,7 @@ pub struct Config {
     pub target: Target,
     /// Limit of one call to the API server.
     pub request_timeout: Duration,
-    /// Keys decided at the same time. Default 32.
+    /// Most keys decided at the same time; fewer while the API server answers late. Default 32.
     pub concurrency: usize,
     /// How long running decisions may take to end when the process is asked to stop. Default 20 s.
     pub drain: Duration,

@@ -8,10 +8,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use sluice_crds::object::{Change, Kind, Meta, ObjectRef, ResourceVersion, Write};
 use sluice_engine::plan::{Lower, Plan};
+use tokio::time::Instant;
 
-use crate::client::{self, Form, Reply};
+use crate::client::{self, CallError, Form, Reply};
 use crate::expectations::Expectations;
 use crate::leadership::Leadership;
+use crate::pace::{Answer, Pace};
 use crate::queue::Key;
 use crate::telemetry::Telemetry;
 
@@ -70,6 +72,7 @@ pub(crate) struct Executor {
     pub(crate) client: kube::Client,
     pub(crate) leadership: Arc<Leadership>,
     pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) pace: Arc<Pace>,
     pub(crate) limit: Duration,
 }
 
@@ -141,7 +144,10 @@ impl Executor {
         // Permission is asked for at the last moment, and no answer is awaited for longer than it lasts.
         let Some(left) = self.leadership.permission() else { return Outcome::NotLeading };
         let request = write.request();
+        let begun = Instant::now();
         let sent = client::send(&self.client, &request, self.limit.min(left)).await;
+        let busy = matches!(sent, Err(CallError::Timeout(_)) | Ok(Reply { status: 429, .. }));
+        self.pace.heard(if busy { Answer::Busy } else { Answer::After(begun.elapsed()) });
         let reply = match sent {
             Ok(reply) => reply,
             Err(error) => return Outcome::Unknown(error.to_string()),

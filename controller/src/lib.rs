@@ -25,6 +25,7 @@ mod expectations;
 mod facts;
 mod leadership;
 mod lease;
+mod pace;
 mod queue;
 mod reconcile;
 mod roles;
@@ -35,6 +36,7 @@ use client::Clients;
 use clock::Clock;
 use config::Config;
 use leadership::Leadership;
+use pace::Pace;
 use queue::{Key, Queue};
 use roles::Roles;
 use stores::Stores;
@@ -122,8 +124,10 @@ pub async fn run(config: Config, clients: Clients, deps: Deps) -> Result<(), Run
     );
     let elector = tokio::spawn(elector.run(released));
     let abort = AbortOnDrop(elector.abort_handle());
+    let pace = Arc::new(Pace::new(config.concurrency));
     let parts = roles::Parts {
         config: &config,
+        pace: &pace,
         clients: &clients,
         deps: &deps,
         leadership: &leadership,
@@ -134,7 +138,7 @@ pub async fn run(config: Config, clients: Clients, deps: Deps) -> Result<(), Run
     let mut stop = deps.stop.clone();
     let ended = tokio::select! {
         reason = leadership.lost() => Err(RunError::Lost(reason)),
-        () = lead(&config, &stores, &leadership, &roles, &mut stop) => Ok(()),
+        () = lead(&config, &pace, &stores, &leadership, &roles, &mut stop) => Ok(()),
     };
     if ended.is_ok() {
         let _ = release.send(true);
@@ -166,6 +170,7 @@ impl Drop for AbortOnDrop {
 /// Waits until this process leads, then decides key after key until it is asked to stop, and lets what runs come to its end.
 async fn lead(
     config: &Config,
+    pace: &Pace,
     stores: &Arc<Stores>,
     leadership: &Leadership,
     roles: &Arc<Roles>,
@@ -179,7 +184,7 @@ async fn lead(
     stores.keys().into_iter().for_each(|key| stores.queue.wake(key));
     let mut workers = JoinSet::new();
     tokio::select! {
-        () = dispatch(config, stores, roles, &mut workers) => {}
+        () = dispatch(config, pace, stores, roles, &mut workers) => {}
         () = asked(stop) => {}
     }
     stores.queue.close();
@@ -191,18 +196,18 @@ async fn lead(
 
 async fn dispatch(
     config: &Config,
+    pace: &Pace,
     stores: &Arc<Stores>,
     roles: &Arc<Roles>,
     workers: &mut JoinSet<()>,
 ) {
     // An abort waits for no slot that slow writes of others hold.
-    let (slots, urgent) = (Semaphore::new(config.concurrency), Semaphore::new(config.concurrency));
-    let (slots, urgent) = (Arc::new(slots), Arc::new(urgent));
+    let urgent = Arc::new(Semaphore::new(config.concurrency));
     loop {
         let next = tokio::select! {
             biased;
             next = with_slot(&urgent, stores.queue.next_urgent()) => next,
-            next = with_slot(&slots, stores.queue.next()) => next,
+            next = with_slot(pace.slots(), stores.queue.next()) => next,
         };
         let Some((key, slot)) = next else { return };
         while workers.try_join_next().is_some() {}

@@ -15,6 +15,7 @@ use crate::execute::Executor;
 use crate::facts::Facts;
 use crate::leadership::Leadership;
 use crate::lease;
+use crate::pace::Pace;
 use crate::queue::Key;
 use crate::reconcile::analysis_run::{PARALLEL_MEASUREMENTS, RunObserver};
 use crate::reconcile::application::discovery::Kinds;
@@ -29,6 +30,7 @@ use crate::telemetry::Telemetry;
 /// What the roles are made of.
 pub(crate) struct Parts<'a> {
     pub(crate) config: &'a Config,
+    pub(crate) pace: &'a Arc<Pace>,
     pub(crate) clients: &'a Clients,
     pub(crate) deps: &'a Deps,
     pub(crate) leadership: &'a Arc<Leadership>,
@@ -91,7 +93,7 @@ impl Roles {
 }
 
 fn shell(parts: &Parts<'_>, background: &mut JoinSet<()>) -> Arc<Shell> {
-    let Parts { config, clients, deps, leadership, telemetry, stores } = parts;
+    let Parts { config, pace, clients, deps, leadership, telemetry, stores } = parts;
     let (events, writer) = Events::new(
         clients.events.clone(),
         Arc::clone(&deps.clock),
@@ -107,6 +109,7 @@ fn shell(parts: &Parts<'_>, background: &mut JoinSet<()>) -> Arc<Shell> {
             client: clients.writes.clone(),
             leadership: Arc::clone(leadership),
             telemetry: Arc::clone(telemetry),
+            pace: Arc::clone(pace),
             limit: config.request_timeout,
         },
         leadership: Arc::clone(leadership),

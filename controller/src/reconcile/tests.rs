@@ -150,6 +150,7 @@ impl Bench {
                 client,
                 leadership: Arc::clone(&leadership),
                 telemetry: Arc::clone(&telemetry),
+                pace: Arc::new(crate::pace::Pace::new(32)),
                 limit: Duration::from_secs(5),
             },
             leadership: Arc::clone(&leadership),
