@@ -12,7 +12,7 @@ use k8s_openapi::api::{
     core::v1::ServiceAccount,
 };
 use kube::{
-    Api,
+    Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
@@ -29,8 +29,11 @@ pub const USER: &str = "system:serviceaccount:sluice-system:sluice";
 pub const LEASE: &str = "argo-rollouts-controller-lock";
 
 /// Everything that a start of the controller needs; prepared once for each bed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Installation {
+    admin: Client,
+    /// Where kubeconfigs are.
+    identities: PathBuf,
     kubeconfig: PathBuf,
     run: PathBuf,
     kustomize: PathBuf,
@@ -58,7 +61,6 @@ impl Instance {
 }
 
 /// A running instance. Dropping it kills the process.
-#[derive(Debug)]
 pub struct Controller {
     installation: Installation,
     instance: Instance,
@@ -79,9 +81,15 @@ impl Installation {
         let mut objects = vec![namespace(NAMESPACE), namespace("argocd")];
         objects.extend(super::apply::folder(&bed.options.rbac)?);
         applier.objects(NAMESPACE, objects).await.context("the controller's account and rights")?;
-        let kubeconfig = token_kubeconfig(bed, "sluice").await?;
-        let kustomize = bed.parts.kustomize.clone();
-        Ok(Self { kubeconfig, run: bed.inside.run.clone(), kustomize })
+        let identities = bed.authority.folder().to_owned();
+        let kubeconfig = token_kubeconfig(&bed.admin, &identities, "sluice").await?;
+        Ok(Self {
+            admin: bed.admin.clone(),
+            identities,
+            kubeconfig,
+            run: bed.inside.run.clone(),
+            kustomize: bed.parts.kustomize.clone(),
+        })
     }
 
     /// The same installation with another token of the same account, so that the audit log tells the requests of its instances
@@ -89,8 +97,9 @@ impl Installation {
     ///
     /// # Errors
     /// When the API server gives no token.
-    pub async fn with_own_token(&self, bed: &Bed, name: &str) -> Result<Self> {
-        Ok(Self { kubeconfig: token_kubeconfig(bed, name).await?, ..self.clone() })
+    pub async fn with_own_token(&self, name: &str) -> Result<Self> {
+        let kubeconfig = token_kubeconfig(&self.admin, &self.identities, name).await?;
+        Ok(Self { kubeconfig, ..self.clone() })
     }
 
     /// The id under which the API server knows the token: [`crate::recorder::User::credential`] of its requests.
@@ -136,8 +145,8 @@ impl Installation {
 /// Where the API server tells which token of a user was used.
 pub const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
 
-async fn token_kubeconfig(bed: &Bed, name: &str) -> Result<PathBuf> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(bed.admin.clone(), NAMESPACE);
+async fn token_kubeconfig(admin: &Client, identities: &Path, name: &str) -> Result<PathBuf> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), NAMESPACE);
     let day = 24 * 60 * 60;
     let spec = TokenRequestSpec { expiration_seconds: Some(day), ..Default::default() };
     let request = TokenRequest { spec: Some(spec), ..Default::default() };
@@ -147,7 +156,7 @@ async fn token_kubeconfig(bed: &Bed, name: &str) -> Result<PathBuf> {
         .status
         .and_then(|status| status.token)
         .context("a token request is answered with a token")?;
-    bed.authority.token_kubeconfig(name, &token)
+    identity::token_kubeconfig(identities, name, &token)
 }
 
 /// The identity that holds a Lease of the controller's namespace; none where there is no Lease or nobody holds it.
@@ -192,10 +201,10 @@ impl Controller {
     ///
     /// # Errors
     /// When the process cannot be waited for or started.
-    pub async fn keep_alive(&mut self, bed: &Bed) -> Result<std::convert::Infallible> {
+    pub async fn keep_alive(&mut self) -> Result<std::convert::Infallible> {
         loop {
             self.process.wait().await?;
-            self.restart(bed).await?;
+            self.restart().await?;
             self.restarts += 1;
         }
     }
@@ -204,8 +213,8 @@ impl Controller {
     ///
     /// # Errors
     /// When the API server gives no token, or the process cannot be started.
-    pub async fn restart(&mut self, bed: &Bed) -> Result<()> {
-        self.installation = self.installation.with_own_token(bed, &self.instance.name).await?;
+    pub async fn restart(&mut self) -> Result<()> {
+        self.installation = self.installation.with_own_token(&self.instance.name).await?;
         self.process = self.installation.spawn(&self.instance)?;
         Ok(())
     }

@@ -109,7 +109,13 @@ impl Authority {
     /// # Errors
     /// When the file cannot be written.
     pub fn token_kubeconfig(&self, file: &str, token: &str) -> Result<PathBuf> {
-        self.write_kubeconfig(file, &server(), &json!({ "token": token }))
+        token_kubeconfig(&self.folder, file, token)
+    }
+
+    /// Where everything is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// A copy of the kubeconfig `file` for another address of the same API server.
@@ -129,19 +135,7 @@ impl Authority {
         server: &str,
         user: &serde_json::Value,
     ) -> Result<PathBuf> {
-        let config = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{ "name": "bed", "cluster":
-                { "server": server, "certificate-authority": self.file("ca.crt") } }],
-            "users": [{ "name": file, "user": user }],
-            "contexts": [{ "name": "bed", "context":
-                { "cluster": "bed", "user": file, "namespace": "default" } }],
-            "current-context": "bed",
-        });
-        let path = self.file(&format!("{file}.kubeconfig"));
-        fs::write(&path, serde_json::to_string_pretty(&config)?)?;
-        Ok(path)
+        write_kubeconfig(&self.folder, file, server, user)
     }
 
     fn sign(
@@ -162,6 +156,35 @@ impl Authority {
         fs::write(self.file(&format!("{file}.key")), key.serialize_pem())?;
         Ok(())
     }
+}
+
+/// A kubeconfig with a bearer token in the folder of an [`Authority`], which it trusts.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn token_kubeconfig(folder: &Path, file: &str, token: &str) -> Result<PathBuf> {
+    write_kubeconfig(folder, file, &server(), &json!({ "token": token }))
+}
+
+fn write_kubeconfig(
+    folder: &Path,
+    file: &str,
+    server: &str,
+    user: &serde_json::Value,
+) -> Result<PathBuf> {
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": "bed", "cluster":
+            { "server": server, "certificate-authority": folder.join("ca.crt") } }],
+        "users": [{ "name": file, "user": user }],
+        "contexts": [{ "name": "bed", "context":
+            { "cluster": "bed", "user": file, "namespace": "default" } }],
+        "current-context": "bed",
+    });
+    let path = folder.join(format!("{file}.kubeconfig"));
+    fs::write(&path, serde_json::to_string_pretty(&config)?)?;
+    Ok(path)
 }
 
 /// A client for a kubeconfig of [`Authority::kubeconfig`]; it trusts that authority only.
