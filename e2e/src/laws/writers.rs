@@ -12,6 +12,10 @@ use crate::recorder::{Request, Revision};
 /// fields in one second moves nothing; it is of the youngest manager, if there is only one. A write that only takes fields
 /// away (as `promote` takes off a pause) moves nobody's entry, and may be anybody's.
 pub(super) fn writer(before: Option<&Value>, after: &Value, seen: DateTime<Utc>) -> Option<String> {
+    // Who deletes an object is no field manager of it.
+    if before.is_some_and(|before| is_deleted(after) && !is_deleted(before)) {
+        return None;
+    }
     let entries = |object: &Value| -> Vec<Value> {
         object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default()
     };
@@ -49,14 +53,14 @@ pub(super) fn settle(
     mut writers: Vec<Option<String>>,
     requests: &[Request],
 ) -> Vec<Option<String>> {
-    let subresources = subresources(revisions);
+    let routes = routes(revisions);
     let mut left: Vec<&Request> =
-        requests.iter().filter(|r| r.is_write() && r.is_accepted() && r.verb != "delete").collect();
+        requests.iter().filter(|r| r.is_write() && r.is_accepted()).collect();
     let away = |request: &Request, i: usize| (request.stage_timestamp - revisions[i].seen).abs();
     let may_have_made = |request: &Request, i: usize| {
         let subresource = request.object_ref.as_ref().map_or("", |o| o.subresource.as_str());
         request.is_about(&revisions[i])
-            && subresources[i].is_none_or(|wanted| wanted == subresource)
+            && routes[i].is_some_and(|route| route.fits(&request.verb, subresource))
             && request.request_received_timestamp <= revisions[i].seen
             && away(request, i) < Duration::seconds(2)
     };
@@ -92,19 +96,64 @@ pub(super) fn settle(
     writers
 }
 
-/// Through which subresource each revision must have been written; `None` where that cannot be told.
-fn subresources(revisions: &[Revision]) -> Vec<Option<&'static str>> {
+/// How a revision must have come about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Route {
+    /// By a deletion that has to wait for finalizers.
+    Deletion,
+    /// Through the status subresource.
+    Status,
+    /// Through the object itself.
+    Object,
+    /// Through either.
+    Any,
+}
+
+impl Route {
+    fn fits(self, verb: &str, subresource: &str) -> bool {
+        match self {
+            Self::Deletion => verb == "delete",
+            Self::Status => verb != "delete" && subresource == "status",
+            Self::Object => verb != "delete" && subresource != "status",
+            Self::Any => verb != "delete",
+        }
+    }
+}
+
+/// How each revision must have come about; `None` for the end of an object.
+fn routes(revisions: &[Revision]) -> Vec<Option<Route>> {
     // Kinds whose status is written apart.
     const APART: [&str; 3] = ["Rollout", "ReplicaSet", "Service"];
     let mut last: BTreeMap<(&str, &str), &Value> = BTreeMap::new();
+    let route = |revision: &Revision, before: Option<&Value>| {
+        let after = &revision.object;
+        let Some(before) = before else { return Route::Object };
+        if is_deleted(after) && !is_deleted(before) {
+            Route::Deletion
+        } else if !APART.contains(&revision.kind.as_str()) {
+            Route::Any
+        } else if before["status"] != after["status"] {
+            Route::Status
+        } else {
+            Route::Object
+        }
+    };
     let mut all = Vec::new();
     for revision in revisions {
-        let before = last.insert((&revision.kind, &revision.name), &revision.object);
-        let is_apart = APART.contains(&revision.kind.as_str());
-        let changed = before.map(|before| before["status"] != revision.object["status"]);
-        all.push(changed.filter(|_| is_apart).map(|changed| if changed { "status" } else { "" }));
+        let key = (revision.kind.as_str(), revision.name.as_str());
+        if revision.deleted {
+            last.remove(&key);
+            all.push(None);
+        } else {
+            let before = last.insert(key, &revision.object);
+            all.push(Some(route(revision, before)));
+        }
     }
     all
+}
+
+fn is_deleted(object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_string()
 }
 
 /// Whether everything in `part` is in `whole` too, except what the API server changes with every write.
