@@ -12,6 +12,13 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let has = |word: &str| std::env::args().any(|argument| argument == word);
+    let all = [
+        Toggle::Abort,
+        Toggle::Retry,
+        Toggle::PromoteFull,
+        Toggle::NewRevision,
+        Toggle::BackToStable,
+    ];
     let foreign = [Foreign::Weight(0), Foreign::Weight(100), Foreign::Stable, Foreign::Canary];
     let order = if *disturbances == 0 { Order::Events } else { Order::Disturbances(*disturbances) };
     let outcome = explore(
@@ -22,13 +29,8 @@ fn main() -> ExitCode {
             pod_failures: 2,
             takeovers: 1,
             stalls: true,
-            toggles: vec![
-                Toggle::Abort,
-                Toggle::Retry,
-                Toggle::NewRevision,
-                Toggle::BackToStable,
-                Toggle::PromoteFull,
-            ],
+            // With an analysis there is room for the runs of one revision.
+            toggles: if has("analysis") { all[..3].to_vec() } else { all.to_vec() },
             routing: if has("subsets") { Routing::Subsets } else { Routing::Hosts },
             answers: has("analysis").then_some(Answers { bad: 1, unreachable: 1, vanished: 1 }),
             foreign: foreign.into_iter().filter(|_| has("foreign")).collect(),

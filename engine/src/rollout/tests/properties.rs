@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use sluice_crds::object::{Kind, ObjectRef};
 
 use super::{HOSTS, NETWORK, STEPS, SUBSET_NETWORK, SUBSETS, fresh, world::World};
 use crate::plan::Reconciler;
@@ -22,6 +23,10 @@ enum Event {
     Paused(bool),
     Healthy(u8, u32),
     Term,
+    /// Somebody else sets the canary's weight.
+    Weight(i64),
+    /// Somebody else lets a destination tell no revisions apart.
+    Blur(bool),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -38,6 +43,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::Paused),
         2 => (1..4_u8, 0..6_u32).prop_map(|(image, pods)| Event::Healthy(image, pods)),
         1 => Just(Event::Term),
+        1 => (0..101_i64).prop_map(Event::Weight),
+        1 => any::<bool>().prop_map(Event::Blur),
     ]
 }
 
@@ -63,6 +70,24 @@ fn happen(world: &mut World, event: &Event) {
             world.healthy.insert(hash, *pods);
         }
         Event::Term => world.term += 1,
+        Event::Weight(canary) => world.edit(Kind::VIRTUAL_SERVICE, "web", |route| {
+            let to = &mut route["spec"]["http"][0]["route"];
+            (to[0]["weight"], to[1]["weight"]) = (json!(100 - canary), json!(canary));
+        }),
+        Event::Blur(stable) => blur(world, *stable),
+    }
+}
+
+fn blur(world: &mut World, stable: bool) {
+    let name = if stable { "web-stable" } else { "web-canary" };
+    let service = ObjectRef::namespaced(Kind::SERVICE, "shop", name);
+    if world.objects.contains_key(&service) {
+        world.edit(Kind::SERVICE, name, |s| s["spec"]["selector"] = json!({ "app": "web" }));
+    } else {
+        let index = usize::from(stable);
+        world.edit(Kind::DESTINATION_RULE, "web", |rule| {
+            rule["spec"]["subsets"][index]["labels"] = json!({ "app": "web" });
+        });
     }
 }
 
@@ -93,7 +118,8 @@ proptest! {
         });
         world.settle();
         world.edit_rollout(|r| r["status"]["promoteFull"] = json!(true));
-        world.run(chrono::Duration::minutes(5));
+        // Longer than a field is left alone that somebody else kept changing.
+        world.run(chrono::Duration::minutes(12));
         prop_assert_eq!(world.phase(), "Healthy", "{}", world.log.join("\n"));
         world.check_history();
     }
