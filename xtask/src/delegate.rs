@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
+use crate::chart;
 use crate::command::{cargo, output, run};
 
 /// Arguments that are passed on as they are.
@@ -70,10 +71,11 @@ fn target() -> PathBuf {
     folder.join("debug")
 }
 
-/// Writes the CRDs and docs/compatibility.md.
+/// Writes the CRDs and docs/compatibility.md, and then the chart's copies.
 ///
 /// # Errors
 /// If the generator fails.
 pub(crate) fn generate() -> Result<()> {
-    run(cargo().args(["run", "--quiet", "-p", "sluice-crds", "--bin", "crdgen"]))
+    run(cargo().args(["run", "--quiet", "-p", "sluice-crds", "--bin", "crdgen"]))?;
+    chart::copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
 }

@@ -4,6 +4,7 @@
 //! are binaries of `e2e`; this crate builds them and hands over.
 #![expect(clippy::print_stdout, reason = "a command-line tool: its output is its purpose")]
 
+mod chart;
 mod command;
 mod delegate;
 mod test;
@@ -32,7 +33,7 @@ enum Task {
     Bed(delegate::Passed),
     /// Checks crate edges, purity, file sizes, documents, licences, sources and duplicate versions.
     Tidy,
-    /// Writes what is generated: CRDs and docs/compatibility.md.
+    /// Writes what is generated: CRDs, docs/compatibility.md, and the chart's copies of CRDs and rights.
     Generate,
 }
 

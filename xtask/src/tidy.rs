@@ -7,6 +7,7 @@ mod packages;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::chart;
 use crate::command::{cargo, output};
 
 /// Runs every check and prints every finding.
@@ -21,6 +22,7 @@ pub(crate) fn run() -> Result<()> {
     findings.extend(edges::purity()?);
     findings.extend(files::check(root.as_ref())?);
     findings.extend(packages::check(&metadata));
+    findings.extend(chart::check(root.as_ref(), &metadata)?);
     for finding in &findings {
         println!("{finding}");
     }

@@ -32,6 +32,7 @@ pub struct Parts {
     pub scheduler: PathBuf,
     pub kubectl: PathBuf,
     pub kustomize: PathBuf,
+    pub helm: PathBuf,
     pub pilot_discovery: PathBuf,
     /// Istio's own CRDs, one YAML file of many documents.
     pub istio_crds: PathBuf,
@@ -97,7 +98,7 @@ struct GoPart {
     cold_minutes: u32,
 }
 
-const GO_PARTS: [GoPart; 4] = [
+const GO_PARTS: [GoPart; 5] = [
     GoPart {
         name: "etcd",
         go_mod: include_str!("../../bed/etcd/go.mod"),
@@ -126,6 +127,14 @@ const GO_PARTS: [GoPart; 4] = [
         tags: "",
         commands: &[("sigs.k8s.io/kustomize/kustomize/v5", "kustomize")],
         cold_minutes: 1,
+    },
+    GoPart {
+        name: "helm",
+        go_mod: include_str!("../../bed/helm/go.mod"),
+        go_sum: include_str!("../../bed/helm/go.sum"),
+        tags: "",
+        commands: &[("helm.sh/helm/v3/cmd/helm", "helm")],
+        cold_minutes: 2,
     },
     GoPart {
         name: "istio",
@@ -161,7 +170,7 @@ impl Parts {
         for part in &GO_PARTS {
             folders.push(part.resolve(cache, say)?);
         }
-        let [etcd, kube, kustomize, istio] = folders.as_slice() else {
+        let [etcd, kube, kustomize, helm, istio] = folders.as_slice() else {
             bail!("a folder for each of {} Go parts was expected", GO_PARTS.len());
         };
         Ok(Self {
@@ -171,6 +180,7 @@ impl Parts {
             scheduler: kube.join("kube-scheduler"),
             kubectl: kube.join("kubectl"),
             kustomize: kustomize.join("kustomize"),
+            helm: helm.join("helm"),
             pilot_discovery: istio.join("pilot-discovery"),
             istio_crds: istio.join("crds.yaml"),
             prometheus: prometheus(cache, say)?,

@@ -38,6 +38,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/glossary.md",
     "docs/compatibility.md",
     "docs/bug-ledger.md",
+    "docs/install.md",
 ];
 
 /// Words that mark unfinished work, spelled so that this file does not find itself.
