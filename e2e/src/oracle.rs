@@ -120,7 +120,7 @@ spec:
       failureLimit: 0
       successCondition: result[0] < 0.1
       failureCondition: result[0] > 0.5
-      provider: {{prometheus: {{address: 'http://127.0.0.1:{}', query: errors}}}}
+      provider: {{prometheus: {{address: 'http://127.0.0.1:{}', query: errors, timeout: 120}}}}
 ",
             self.port
         )

@@ -119,15 +119,15 @@ impl Recorder {
         Ok(all.iter().filter(|revision| revision.namespace == namespace).cloned().collect())
     }
 
-    /// The present state of every object of a kind in a namespace, by name, as far as it was told.
+    /// How many objects of a kind in a namespace are as `test` wants them, by their last revisions so far.
     #[must_use]
-    pub fn latest(&self, kind: &str, namespace: &str) -> BTreeMap<String, Value> {
+    pub fn now(&self, kind: &str, namespace: &str, test: impl Fn(&Value) -> bool) -> usize {
         let all = guard(&self.shared.history);
-        let mut latest = BTreeMap::new();
+        let mut last = BTreeMap::new();
         for r in all.iter().rev().filter(|r| r.kind == kind && r.namespace == namespace) {
-            latest.entry(r.name.clone()).or_insert_with(|| (!r.deleted).then(|| r.object.clone()));
+            last.entry(r.name.as_str()).or_insert(r);
         }
-        latest.into_iter().filter_map(|(name, object)| Some((name, object?))).collect()
+        last.values().filter(|r| !r.deleted && test(&r.object)).count()
     }
 
     /// How many revisions there are so far, of all namespaces.

@@ -56,7 +56,7 @@ impl Lane {
         let web = Web { replicas: 1, ..Web::new(router, JUDGED) };
         let text = web.manifest("demo:v1") + &web.surroundings() + "---" + &oracle.template();
         stage.scene.given(&text).await.context("a lane")?;
-        stage.then_healthy("web", "demo:v1").await?;
+        then_all(&stage, 1, "healthy", |rollout| is_phase(rollout, "Healthy")).await?;
         Ok(Self { stage, oracle })
     }
 }

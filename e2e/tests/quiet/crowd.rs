@@ -40,7 +40,7 @@ impl Drop for Progress {
 }
 
 impl Crowd {
-    /// All of them, not yet healthy. Every fifth is routed by Istio.
+    /// All of them, not yet healthy. Every twentieth is routed by Istio.
     pub(crate) async fn given(bed: Arc<Bed>) -> Result<Self> {
         let stages = (0..NAMESPACES).map(|number| {
             let bed = Arc::clone(&bed);
@@ -91,36 +91,52 @@ impl Crowd {
         Ok(Progress { task })
     }
 
-    /// Shows that all of them went on from `from` to `to`, and that they were in the middle of an update at each of `instants`
-    /// (but for the few that were just done and pushed again). Returns how many steps were made.
-    pub(crate) fn then_went_on(
-        &self,
-        (from, to): (DateTime<Utc>, DateTime<Utc>),
-        instants: &[DateTime<Utc>],
-    ) -> Result<usize> {
-        let mut steps = 0;
-        let mut busy = vec![0; instants.len()];
-        for stage in &self.stages {
-            let mut history: BTreeMap<String, Vec<Revision>> = BTreeMap::new();
-            for revision in stage.scene.bed.recorder.history(&stage.scene.namespace)? {
-                if revision.kind == "Rollout" {
-                    history.entry(revision.name.clone()).or_default().push(revision);
-                }
-            }
-            ensure!(history.len() == EACH, "{} Rollouts in a namespace", history.len());
-            for (name, revisions) in history {
-                let made = progress(&revisions, from, to);
-                ensure!(made > 0, "{}/{name} stood still", stage.scene.namespace);
-                steps += made;
-                for (count, at) in busy.iter_mut().zip(instants) {
-                    let last = revisions.iter().rfind(|revision| revision.seen <= *at);
-                    *count += usize::from(last.is_some_and(|r| phase(&r.object) != "Healthy"));
-                }
+    /// Shows that at each of the instants (sorted) they were in the middle of an update, but for those that were just done and
+    /// about to be pushed again; that they made steps meanwhile; and that each of them goes on.
+    pub(crate) async fn then_went_on(&self, instants: &[DateTime<Utc>]) -> Result<()> {
+        let (Some(from), Some(to)) = (instants.first(), instants.last()) else {
+            bail!("no instant to look at")
+        };
+        let histories = self.histories()?;
+        let (mut steps, mut busy) = (0, vec![0; instants.len()]);
+        for revisions in histories.values() {
+            steps += moves(revisions, *from, *to);
+            for (count, at) in busy.iter_mut().zip(instants) {
+                *count += usize::from(phase(&at_instant(revisions, *at).object) != "Healthy");
             }
         }
         let least = busy.iter().min().copied().unwrap_or(0);
-        ensure!(least >= CROWD - 10, "only {least} of {CROWD} were in the middle of an update");
-        Ok(steps)
+        let seconds = (*to - *from).as_seconds_f64();
+        eprintln!(
+            "meanwhile at least {least} of {CROWD} Rollouts were in mid-update and made {steps} steps in {seconds:.1} s"
+        );
+        ensure!(least >= CROWD * 4 / 5, "only {least} of {CROWD} were in the middle of an update");
+        ensure!(steps >= CROWD / 2, "{CROWD} Rollouts made {steps} steps in {seconds:.1} s");
+        for stage in &self.stages {
+            let namespace = &stage.scene.namespace;
+            then_all(stage, EACH, "gone on", |rollout| {
+                let name = rollout["metadata"]["name"].as_str().unwrap_or_default();
+                let before = histories.get(&(namespace.clone(), name.to_owned()));
+                before.is_some_and(|all| place(&at_instant(all, *from).object) != place(rollout))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// All revisions of every Rollout, by namespace and name.
+    fn histories(&self) -> Result<BTreeMap<(String, String), Vec<Revision>>> {
+        let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for stage in &self.stages {
+            for revision in stage.scene.bed.recorder.history(&stage.scene.namespace)? {
+                if revision.kind == "Rollout" {
+                    let key = (revision.namespace.clone(), revision.name.clone());
+                    all.entry(key).or_default().push(revision);
+                }
+            }
+        }
+        ensure!(all.len() == CROWD, "{} of {CROWD} Rollouts were recorded", all.len());
+        Ok(all)
     }
 }
 
@@ -159,22 +175,22 @@ pub(crate) async fn then_all(
 ) -> Result<()> {
     let namespace = &stage.scene.namespace;
     until(&format!("{count} Rollouts of {namespace} are {what}"), LONG, || async {
-        let all = stage.scene.bed.recorder.latest("Rollout", namespace);
-        Ok((all.values().filter(|rollout| test(rollout)).count() == count).then_some(()))
+        let are = stage.scene.bed.recorder.now("Rollout", namespace, &test);
+        Ok((are == count).then_some(()))
     })
     .await
 }
 
-/// Ten steps, with pauses that differ so that not all Rollouts move at the same instant.
+/// Eight steps and more, and pauses that differ: so not all Rollouts move, or end, at the same instant.
 fn manifest(number: usize) -> String {
     let pause = |step: usize| 2 + (number + step) % 3;
-    let steps: Vec<_> = (0..10)
+    let steps: Vec<_> = (0..8 + number % 6)
         .map(|step| {
-            format!("{{setWeight: {}}}, {{pause: {{duration: {}s}}}}", 5 + 9 * step, pause(step))
+            format!("{{setWeight: {}}}, {{pause: {{duration: {}s}}}}", 5 + 7 * step, pause(step))
         })
         .collect();
     let steps = format!("[{}]", steps.join(", "));
-    match number % 5 {
+    match number % 20 {
         0 => routed(&name(number), Router::Hosts, &steps),
         _ => plain(&name(number), &steps),
     }
@@ -192,10 +208,20 @@ fn step(rollout: &Value) -> i64 {
     rollout["status"]["currentStepIndex"].as_i64().unwrap_or(0)
 }
 
-/// How often the step or the revision changed between two instants.
-fn progress(revisions: &[Revision], from: DateTime<Utc>, to: DateTime<Utc>) -> usize {
-    let place = |r: &Revision| (step(&r.object), r.object["status"]["currentPodHash"].clone());
-    let within = |r: &&Revision| r.seen >= from && r.seen <= to;
-    let places: Vec<_> = revisions.iter().filter(within).map(place).collect();
-    places.windows(2).filter(|pair| pair[0] != pair[1]).count()
+/// Where a Rollout is: its step, and the revision that it steps towards.
+fn place(rollout: &Value) -> (i64, &Value) {
+    (step(rollout), &rollout["status"]["currentPodHash"])
+}
+
+/// The revision that was the last one at an instant; the first one before there was any.
+fn at_instant(revisions: &[Revision], at: DateTime<Utc>) -> &Revision {
+    &revisions[revisions.partition_point(|r| r.seen <= at).saturating_sub(1)]
+}
+
+/// How often the place changed between two instants.
+fn moves(revisions: &[Revision], from: DateTime<Utc>, to: DateTime<Utc>) -> usize {
+    let within = |r: &&Revision| r.seen > from && r.seen <= to;
+    let first = std::iter::once(at_instant(revisions, from));
+    let all: Vec<_> = first.chain(revisions.iter().filter(within)).collect();
+    all.windows(2).filter(|pair| place(&pair[0].object) != place(&pair[1].object)).count()
 }
