@@ -75,9 +75,10 @@ impl Observer for RolloutObserver {
             .filter(|object| object.kind == Kind::SERVICE)
             .map(|object| object.name.clone())
             .collect();
-        let hosts = self.hosts(key, &routes);
+        let mut hosts = sluice_engine::rollout::hosts(&routes, &key.namespace);
         let named = hosts.iter().map(|h| ObjectRef::namespaced(Kind::SERVICE, &*key.namespace, h));
         self.stores.reads(key, objects.iter().cloned().chain(named).collect());
+        hosts.retain(|host| self.stores.services.get(&key.namespace, host).is_some());
         let mut analysis_runs = Vec::new();
         for run in self.stores.runs.indexed(&records::owned_by(&rollout.meta.uid)) {
             match run_view(&self.facts, &self.secrets, key, run) {
@@ -150,17 +151,6 @@ impl Observer for RolloutObserver {
 }
 
 impl RolloutObserver {
-    /// Services whose endpoints the subsets of DestinationRules divide, as far as they exist.
-    fn hosts(
-        &self,
-        key: &Key,
-        routes: &BTreeMap<ObjectRef, Lookup<Arc<sluice_engine::view::RouteRecord>>>,
-    ) -> BTreeSet<String> {
-        let mut hosts = sluice_engine::rollout::hosts(routes, &key.namespace);
-        hosts.retain(|host| self.stores.services.get(&key.namespace, host).is_some());
-        hosts
-    }
-
     fn replica_sets(&self, rollout: &RolloutRecord) -> Vec<Arc<ReplicaSetRecord>> {
         let store = &self.stores.replica_sets;
         let mut sets = store.indexed(&records::owned_by(&rollout.meta.uid));
