@@ -58,7 +58,7 @@ impl Document {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct NotYaml {
-    /// What is wrong, in the parser's words.
+    /// What is wrong.
     pub message: String,
     /// Where.
     pub place: Option<Place>,
@@ -89,9 +89,18 @@ pub fn load(text: &str) -> Result<Vec<Document>, NotYaml> {
     let nodes: Vec<Spanned<Node>> = serde_saphyr::from_str_multiple_with_options(text, options)
         .map_err(|error| NotYaml {
             place: error.location().map(|location| place(&location)),
-            message: error.without_snippet().to_string(),
+            message: in_our_words(&error.without_snippet().to_string()),
         })?;
     Ok(nodes.into_iter().map(document).filter(|document| !document.value.is_null()).collect())
+}
+
+/// Leaves out the place, which is told apart, and what only programmers of the parser can act on.
+fn in_our_words(message: &str) -> String {
+    let message = message.rsplit_once(" at line ").map_or(message, |(what, _)| what);
+    message
+        .replace("duplicate mapping key: ", "a key is there twice: ")
+        .replace(", set DuplicateKeyPolicy in Options if acceptable", "")
+        .replace("rejected by the configured policy", "is no number of JSON")
 }
 
 /// Reads all documents of a text, without their places.

@@ -96,36 +96,48 @@ fn step(rollout: &Rollout) -> Option<String> {
 /// Returns what the present step waits for, as far as status and runs tell.
 fn doing(family: &Family, now: DateTime<Utc>) -> Option<String> {
     let (index, steps) = current(&family.rollout)?;
+    let step = &steps[index];
     let status = family.rollout.status.as_ref()?;
-    if status.controller_pause == Some(true) {
-        let since =
-            status.pause_conditions.iter().flatten().find(|c| c.reason == "CanaryPauseStep")?;
-        return Some(match steps[index].pause_length()? {
+    if family.rollout.spec.paused == Some(true) {
+        return None;
+    }
+    let mut pauses = status.pause_conditions.iter().flatten();
+    if let Some(pause) = pauses.find(|pause| pause.reason == "CanaryPauseStep") {
+        return Some(match step.pause_length()? {
             None => "paused until promoted".to_owned(),
             Some(length) => {
-                let left = since.start_time.at() + length - now;
+                let left = pause.start_time.at() + length - now;
                 format!("paused, goes on in {}", span(left.num_seconds()))
             }
         });
     }
-    steps[index].analysis.as_ref()?;
-    let named = status.canary.as_ref()?.current_step_analysis_run_status.as_ref()?;
+    if status.controller_pause == Some(true) {
+        return None;
+    }
+    if step.analysis.is_some() {
+        return Some(analysis(family).unwrap_or_else(|| "analysis begins".to_owned()));
+    }
+    if let Some(weight) = step.set_weight {
+        return Some(format!("weight {weight}"));
+    }
+    step.set_canary_scale.as_ref().map(|_| "size of the canary".to_owned())
+}
+
+/// Returns how far the analysis of the present step is, such as `analysis error-rate, 3 of 5 samples`.
+fn analysis(family: &Family) -> Option<String> {
+    let canary = family.rollout.status.as_ref()?.canary.as_ref()?;
+    let named = canary.current_step_analysis_run_status.as_ref()?;
     let run = family.runs.iter().find(|run| run.name_any() == named.name)?;
-    let metrics: Vec<String> = run
-        .spec
-        .metrics
-        .iter()
-        .map(|metric| {
-            let results = run.status.iter().filter_map(|s| s.metric_results.as_ref()).flatten();
-            let taken =
-                results.filter(|r| r.name == metric.name).filter_map(|r| r.count).sum::<i32>();
-            match &metric.count {
-                Some(count) => format!("{}, {taken} of {count} samples", metric.name),
-                None => format!("{}, {taken} samples", metric.name),
-            }
-        })
-        .collect();
-    Some(format!("analysis {}", metrics.join("; ")))
+    let results = run.status.as_ref().and_then(|s| s.metric_results.as_deref()).unwrap_or_default();
+    let metrics = run.spec.metrics.iter().map(|metric| {
+        let result = results.iter().find(|result| result.name == metric.name);
+        let taken = result.and_then(|result| result.count).unwrap_or(0);
+        match &metric.count {
+            Some(count) => format!("{}, {taken} of {count} samples", metric.name),
+            None => format!("{}, {taken} samples", metric.name),
+        }
+    });
+    Some(format!("analysis {}", metrics.collect::<Vec<_>>().join("; ")))
 }
 
 fn ready_canaries(family: &Family) -> i32 {

@@ -34,3 +34,31 @@ fn the_tree_can_be_drawn_in_ascii() {
 fn argos_name_gets_argos_words() {
     insta::assert_snapshot!(draw_plain(Dialect::Argo, false));
 }
+
+#[test]
+fn the_second_line_says_what_the_step_waits_for() {
+    let mut family = family();
+    let mut check = |change: serde_json::Value, answer: &str| {
+        let mut status = serde_json::to_value(family.rollout.status.clone()).unwrap();
+        for (key, value) in change.as_object().unwrap() {
+            status[key] = value.clone();
+        }
+        family.rollout.status = serde_json::from_value(status).unwrap();
+        let drawing = Drawing {
+            dialect: Dialect::Sluice,
+            style: Style { color: false, ascii: false },
+            is_wide: false,
+        };
+        let text = draw(&family, drawing, "2026-11-21T12:01:00Z".parse().unwrap());
+        let line = text.lines().nth(1).unwrap();
+        assert_eq!(line, format!("Status:     ◌ Progressing   step {answer}"));
+    };
+    check(serde_json::json!({ "sluice": null }), "3 of 4: analysis begins");
+    check(serde_json::json!({ "currentStepIndex": 3 }), "4 of 4: weight 60");
+    let pause =
+        [serde_json::json!({ "reason": "CanaryPauseStep", "startTime": "2026-11-21T12:00:54Z" })];
+    check(
+        serde_json::json!({ "currentStepIndex": 1, "controllerPause": true, "pauseConditions": pause }),
+        "2 of 4: paused, goes on in 4s",
+    );
+}
