@@ -52,7 +52,7 @@ impl Lane {
     async fn given(bed: Arc<Bed>, number: usize) -> Result<Self> {
         let stage = Stage::new(bed, &format!("lane-{number}")).await?;
         let oracle = Oracle::silent().await?;
-        let router = if number % 2 == 0 { Router::Hosts } else { Router::Subsets };
+        let router = if number.is_multiple_of(2) { Router::Hosts } else { Router::Subsets };
         let web = Web { replicas: 1, ..Web::new(router, JUDGED) };
         let text = web.manifest("demo:v1") + &web.surroundings() + "---" + &oracle.template();
         stage.scene.given(&text).await.context("a lane")?;
