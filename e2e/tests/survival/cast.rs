@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use futures::future::try_join_all;
+use futures::{StreamExt as _, future::try_join_all, stream};
 use serde_json::json;
 use sluice_e2e::{
     bed::{
@@ -19,7 +19,7 @@ use sluice_e2e::{
 };
 use tokio::{
     sync::{OnceCell, watch},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet, spawn_blocking},
     time::timeout,
 };
 
@@ -277,16 +277,18 @@ impl Cast {
 
     /// The laws over every revision of every namespace; how many revisions there were.
     async fn judge(&self, bed: &Arc<Bed>) -> Result<usize> {
-        let mut judged = JoinSet::new();
-        for player in self.disturbed.iter().chain(&self.calm) {
+        let judge = |player: &Player| {
             let (bed, namespace) = (Arc::clone(bed), player.namespace().to_owned());
-            judged.spawn_blocking(move || {
+            spawn_blocking(move || {
                 laws::check(&bed.recorder, &namespace)?;
                 Ok::<_, anyhow::Error>(bed.recorder.history(&namespace)?.len())
-            });
-        }
+            })
+        };
+        // Each of them reads the whole audit log: two at a time are enough for two cores.
+        let all: Vec<_> = self.disturbed.iter().chain(&self.calm).collect();
+        let mut judged = stream::iter(all).map(judge).buffer_unordered(2);
         let (mut revisions, mut broken) = (0, Vec::new());
-        while let Some(result) = judged.join_next().await {
+        while let Some(result) = judged.next().await {
             match result? {
                 Ok(count) => revisions += count,
                 Err(error) => broken.push(format!("{error:#}")),
