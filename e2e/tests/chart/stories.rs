@@ -175,6 +175,13 @@ async fn an_upgrade_and_an_end_leave_what_is_the_users(
     let manifests = charts("install").join("install.yaml").display().to_string();
     let dry = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f"];
     helm.kubectl(&[&dry[..], &[&manifests]].concat()).await?;
+    // As docs/install.md says it.
+    let selector =
+        ["-l", "app.kubernetes.io/component=controller", "--dry-run=server", "-o", "name"];
+    let gone = helm.kubectl(&[&["delete", "-f", &manifests][..], &selector].concat()).await?;
+    ensure!(gone.contains("deployment.apps/sluice"), "kubectl would delete {gone}");
+    let kept = ["customresourcedefinition", "namespace/"];
+    ensure!(!kept.iter().any(|kind| gone.contains(kind)), "kubectl would delete {gone}");
     helm.run(&["upgrade", "sluice", &chart, "-n", SYSTEM, "--set", "logLevel=debug"]).await?;
     let deployment = system.get("apps/v1", "Deployment", "sluice").await?;
     ensure!(deployment.to_string().contains("--loglevel=debug"), "{deployment}");
