@@ -40,12 +40,15 @@ pub(crate) async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let drawing = Drawing { dialect, style, is_wide: get.output == Some(Output::Wide) };
+    // The first reading also says whether the Rollout exists, before the screen is cleared.
+    let family = family(connection, &get.name, dialect).await?;
     if !get.watch {
-        let family = family(connection, &get.name, dialect).await?;
         anstream::print!("{}", tree::draw(&family, drawing, Utc::now()));
         return Ok(ExitCode::SUCCESS);
     }
-    let watching = watch(connection, get, drawing);
+    let mut screen = Screen::default();
+    screen.show(&tree::draw(&family, drawing, Utc::now()))?;
+    let watching = watch(connection, get, drawing, family, screen);
     match get.timeout_seconds {
         0 => watching.await,
         seconds => match tokio::time::timeout(Duration::from_secs(seconds), watching).await {
@@ -93,9 +96,9 @@ async fn watch(
     connection: &Connection,
     get: &GetArguments,
     drawing: Drawing,
+    mut family: Family,
+    mut screen: Screen,
 ) -> Result<ExitCode, Failure> {
-    // The first reading also says whether the Rollout exists, before the screen is cleared.
-    let mut family = family(connection, &get.name, drawing.dialect).await?;
     let only = watcher::Config::default().fields(&format!("metadata.name={}", get.name));
     let rollouts =
         watcher(connection.api::<Rollout>(), only).default_backoff().touched_objects().map(|_| ());
@@ -105,17 +108,19 @@ async fn watch(
     let runs = watcher(connection.api::<AnalysisRun>(), all).default_backoff().touched_objects();
     let others = futures::stream::select(pods.map(|_| ()), runs.map(|_| ()));
     let mut changes = std::pin::pin!(futures::stream::select(rollouts, others));
-    let mut screen = Screen::default();
     loop {
-        screen.show(&tree::draw(&family, drawing, Utc::now()))?;
         tokio::time::sleep(REDRAW_AT_MOST_EVERY).await;
         tokio::select! {
             change = changes.next() => if change.is_none() { return Ok(ExitCode::SUCCESS) },
-            () = tokio::time::sleep(REDRAW_AT_LEAST_EVERY), if screen.counts() => continue,
+            () = tokio::time::sleep(REDRAW_AT_LEAST_EVERY), if screen.counts() => {
+                screen.show(&tree::draw(&family, drawing, Utc::now()))?;
+                continue;
+            }
         }
         // Whatever else changed meanwhile is read with it.
         while changes.next().now_or_never().flatten().is_some() {}
         family = self::family(connection, &get.name, drawing.dialect).await?;
+        screen.show(&tree::draw(&family, drawing, Utc::now()))?;
     }
 }
 

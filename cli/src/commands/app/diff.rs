@@ -47,7 +47,14 @@ pub(super) async fn run(
     })?;
     let text = shown(&comparison);
     anstream::print!("{text}");
-    if text.is_empty() {
+    let held: Vec<_> = comparison.items.iter().filter(|item| item.is_held).collect();
+    for item in &held {
+        let named = named(&item.key);
+        anstream::eprintln!(
+            "note: {named} is held back from what Git wants; see `kubectl sluice app get {name}`"
+        );
+    }
+    if text.is_empty() && held.is_empty() {
         anstream::eprintln!("application '{name}' is as Git wants it");
     }
     Ok(if text.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
