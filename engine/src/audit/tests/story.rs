@@ -78,8 +78,14 @@ impl Story {
                 }),
             );
         }
+        story.network();
+        story.at += Duration::minutes(5);
+        story
+    }
+
+    fn network(&mut self) {
         for (name, hash) in [("canary", "new"), ("stable", "old")] {
-            story.put(
+            self.put(
                 "user",
                 &json!({
                     "kind": "Service",
@@ -88,7 +94,7 @@ impl Story {
                 }),
             );
         }
-        story.put(
+        self.put(
             "user",
             &json!({
                 "kind": "VirtualService",
@@ -102,8 +108,6 @@ impl Story {
                 ] }] },
             }),
         );
-        story.at += Duration::minutes(5);
-        story
     }
 
     pub(super) fn put(&mut self, writer: &str, object: &Value) {
