@@ -52,7 +52,7 @@ impl Moment {
     fn of(number: usize) -> Self {
         const DEEDS: [Deed; 6] =
             [Deed::Weight, Deed::Step, Deed::Scale, Deed::Birth, Deed::Switch, Deed::Measure];
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             Self::Writes(1 + number * 31 % 150)
         } else {
             Self::After(DEEDS[number / 2 % DEEDS.len()])
@@ -82,8 +82,9 @@ pub(crate) async fn fifty_kills_in_mid_canary_end_as_if_undisturbed(bed: Arc<Bed
     let tally = kills(&bed, &mut cast, &mut controller).await?;
     let took = started.elapsed().as_secs_f64();
     eprintln!(
-        "{KILLS} kills in {took:.0} s: at each at least {} Rollouts in mid-canary; from kill to the next leader {} where the Lease \
-         was freed, {} where it ran out; killed after {:?}; between kills {} writes, {} of them to another step; the controller ended {} times by itself",
+        "{KILLS} kills in {took:.0} s: at each at least {} Rollouts in mid-canary; from kill to the \
+         next leader {} where the Lease was freed, {} where it ran out; killed after {:?}; between \
+         kills {} writes, {} of them to another step; the controller ended {} times by itself",
         tally.least,
         median_and_max(&tally.freed),
         median_and_max(&tally.ran_out),
@@ -102,7 +103,7 @@ async fn kills(bed: &Bed, cast: &mut Cast, controller: &mut Controller) -> Resul
     let mut tally = Tally { least: usize::MAX, ..Tally::default() };
     let (mut last, mut killed) = (String::new(), None);
     for number in 0..KILLS {
-        let frees = number % RUNS_OUT != 0;
+        let frees = !number.is_multiple_of(RUNS_OUT);
         loop {
             let (_, holder) = cast::leads(bed, LEASE, from_mut(controller), &last).await?;
             last = holder;
