@@ -35,6 +35,8 @@ pub const SCALED_AT: &str = "sluice.dev/scaled-at";
 pub const WROTE: &str = "sluice.dev/wrote";
 /// Annotation on an AnalysisRun: the attempt at the revision that it belongs to.
 pub const ATTEMPT: &str = "sluice.dev/attempt";
+/// Annotation on an AnalysisRun: we ended it, so how it ended says nothing about the update.
+pub const STOPPED: &str = "sluice.dev/stopped";
 /// Annotation by which a synced object names the Application that tracks it (Argo CD).
 pub const TRACKING_ID: &str = "argocd.argoproj.io/tracking-id";
 /// Annotation of an Application that asks for a refresh: `normal` or `hard` (Argo CD).

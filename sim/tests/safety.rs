@@ -69,7 +69,7 @@ fn special(max_states: usize) -> Bounds {
 
 #[test]
 fn every_law_holds_where_subsets_tell_the_versions_apart() {
-    let bounds = Bounds { routing: Routing::Subsets, ..special(80_000) };
+    let bounds = Bounds { routing: Routing::Subsets, ..special(50_000) };
     let outcome = explore(Rules::ALL, bounds);
     holds("subsets", &outcome);
     assert!(outcome.depth >= 2, "two disturbances: {}", outcome.depth);
@@ -89,7 +89,7 @@ fn every_law_holds_while_somebody_else_writes_what_is_ours() {
     let foreign = vec![Foreign::Weight(0), Foreign::Weight(100), Foreign::Stable, Foreign::Canary];
     for routing in [Routing::Hosts, Routing::Subsets] {
         let outcome =
-            explore(Rules::ALL, Bounds { foreign: foreign.clone(), routing, ..special(50_000) });
+            explore(Rules::ALL, Bounds { foreign: foreign.clone(), routing, ..special(30_000) });
         holds("other writers", &outcome);
         assert!(outcome.depth >= 2, "two disturbances: {}", outcome.depth);
     }
@@ -97,7 +97,7 @@ fn every_law_holds_while_somebody_else_writes_what_is_ours() {
 
 #[test]
 fn every_law_holds_where_a_canary_needs_more_than_one_pod() {
-    let bounds = Bounds { pod_failures: 2, steps: vec![100, 50], ..special(80_000) };
+    let bounds = Bounds { pod_failures: 2, steps: vec![100, 50], ..special(50_000) };
     let outcome = explore(Rules::ALL, bounds);
     holds("lost Pods", &outcome);
     assert!(outcome.depth >= 2, "two disturbances: {}", outcome.depth);

@@ -341,9 +341,11 @@ impl Lower for Action {
             | Self::Route { operations, annotations, .. } => {
                 patch(target, &pairs(annotations), operations)
             }
-            Self::StopAnalysis { .. } => target.write(Change::MergePatch {
-                body: target.stamped(json!({ "spec": { "terminate": true } })),
-            }),
+            Self::StopAnalysis { .. } => {
+                let mut body = json!({ "spec": { "terminate": true } });
+                annotate(&mut body, labels::STOPPED, json!("true"));
+                target.write(Change::MergePatch { body: target.stamped(body) })
+            }
             Self::Annotate { annotations, .. } => {
                 let mut body = json!({});
                 for (key, value) in annotations {

@@ -147,7 +147,8 @@ fn verdict(s: &Situation<'_>, view: &AnalysisRunView) -> Verdict {
     Verdict { name, phase: outcome.phase, message: outcome.message, outage }
 }
 
-/// The newest run of the present attempt with the purpose, of the present step for step runs.
+/// The newest run of the present attempt with the purpose, of the present step for step runs. One that we ended ourselves does
+/// not count: a retry may overtake the record of the abort that ended it, and then nothing else tells the attempts apart.
 fn latest<'a>(s: &Situation<'a>, purpose: Purpose) -> Option<&'a AnalysisRunView> {
     let index = s.index().to_string();
     let attempt = s.sluice().attempt.unwrap_or(1).to_string();
@@ -158,6 +159,7 @@ fn latest<'a>(s: &Situation<'a>, purpose: Purpose) -> Option<&'a AnalysisRunView
             let meta = &view.run.meta;
             let label = |key: &str| meta.labels.get(key).map(String::as_str);
             meta.is_owned_by(&s.rollout.meta.uid)
+                && !meta.annotations.contains_key(labels::STOPPED)
                 && hash_of(meta) == Some(s.hash.as_str())
                 && label(labels::ROLLOUT_TYPE) == Some(purpose.label())
                 && (purpose == Purpose::Background

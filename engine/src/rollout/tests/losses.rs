@@ -248,3 +248,24 @@ fn a_metrics_server_out_of_reach_is_said_by_the_rollout() {
     world.settle();
     assert_eq!(said(&world), None, "an answer ends it");
 }
+
+#[test]
+fn a_retry_that_overtakes_the_record_of_an_abort_gets_a_run_of_its_own() {
+    let mut world = serving(&[HOSTS, ANALYSIS], &[NETWORK, TEMPLATE]);
+    world.set_image("web:2");
+    world.run(Duration::seconds(20));
+    abort(&mut world);
+    let before = world.rollout().status;
+    world.decide();
+    // The abort ended the run; its status write lost against the retry.
+    world.edit_rollout(|rollout| {
+        rollout["status"] = serde_json::to_value(&before).unwrap();
+        rollout["status"]["abort"] = json!(false);
+    });
+    finish_run(&mut world, "Inconclusive", "Run Terminated");
+    world.run(Duration::seconds(20));
+    assert_eq!(world.runs().len(), 2, "{}", world.log.join("\n"));
+    finish_run(&mut world, "Successful", "");
+    world.run(Duration::minutes(2));
+    assert_eq!(world.phase(), "Healthy", "{}", world.log.join("\n"));
+}
