@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// Slots that there always are.
-const LEAST: usize = 4;
+const LEAST: usize = 6;
 /// An answer is late if it takes so many times as long as the fastest of late, and [`GRACE`].
 const LATE: f64 = 3.0;
 /// Seconds that mean nothing.
@@ -19,7 +19,7 @@ const GRACE: f64 = 0.005;
 /// What a late answer leaves of the slots.
 const LESS: f64 = 0.95;
 /// By how much the fastest answer counts as slower with each second: a server that has become slower is no busy one.
-const FORGOTTEN: f64 = 0.01;
+const FORGOTTEN: f64 = 0.05;
 
 /// The slots of a process.
 pub(crate) struct Pace {

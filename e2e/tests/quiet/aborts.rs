@@ -19,6 +19,8 @@ use crate::{
     crowd::CROWD,
 };
 
+/// How long two hundred and some canaries may take to get their Pods on a machine that builds as well.
+const CANARY: Duration = Duration::from_secs(200);
 /// No abort may take longer (`reliability.md` L3); figures are printed. Two hundred Rollouts fill a machine of two cores, on which
 /// the API server and the Pods run as well.
 const QUIET: Duration = Duration::from_secs(2);
@@ -83,7 +85,7 @@ async fn fail(lane: &Lane, image: &str, turn: &Mutex<()>) -> Result<DateTime<Utc
     oracle.be_silent();
     let (questions, answers) = (oracle.questions(), oracle.answers().len());
     stage.when_image_is("web", image).await?;
-    until("a question", LONG, || async { Ok((oracle.questions() > questions).then_some(())) })
+    until("a question", CANARY, || async { Ok((oracle.questions() > questions).then_some(())) })
         .await
         .with_context(|| stage.scene.namespace.clone())?;
     let _turn = turn.lock().await;
