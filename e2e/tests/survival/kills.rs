@@ -36,7 +36,7 @@ const TIMES: [u32; 3] = [3000, 2400, 200];
 /// what the dead one still had under way.
 const RUNS_OUT: usize = 4;
 /// How long a term may wait for its moment.
-const TERM: Duration = Duration::from_secs(2);
+const TERM: Duration = Duration::from_millis(1500);
 
 /// When a leader is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
