@@ -42,6 +42,8 @@ struct State {
     ready: VecDeque<Key>,
     /// Keys that go before all others.
     urgent: VecDeque<Key>,
+    /// Keys that are urgent each time they are woken, until they have been dealt with.
+    pressing: BTreeSet<Key>,
     queued: BTreeSet<Key>,
     in_flight: BTreeSet<Key>,
     /// Woken while in flight; true for keys that are urgent.
@@ -54,6 +56,9 @@ struct State {
 
 impl State {
     fn push(&mut self, key: Key) {
+        if self.pressing.contains(&key) {
+            return self.push_urgent(key);
+        }
         if self.in_flight.contains(&key) {
             self.again.entry(key).or_default();
         } else if self.queued.insert(key.clone()) {
@@ -119,12 +124,22 @@ impl Queue {
     pub(crate) fn wake(&self, key: Key) {
         self.state().push(key);
         self.changed.notify_one();
+        self.hurried.notify_one();
     }
 
-    /// Asks for the key to be decided before all others: weight is to be taken away.
+    /// Asks for the key to be decided before all others, now and each time it is woken until [`Queue::calm`]: weight is to be
+    /// taken away, and the first attempt may have to wait for a write of its own to be seen.
     pub(crate) fn wake_first(&self, key: Key) {
-        self.state().push_urgent(key);
+        let mut state = self.state();
+        state.pressing.insert(key.clone());
+        state.push_urgent(key);
+        drop(state);
         self.hurried.notify_one();
+    }
+
+    /// Says that the key is like all others again.
+    pub(crate) fn calm(&self, key: &Key) {
+        self.state().pressing.remove(key);
     }
 
     /// Asks for the key to be decided at the instant, instead of at any instant asked for before.
@@ -168,6 +183,9 @@ impl Queue {
                     return None;
                 }
                 let deadline = state.fire(Instant::now());
+                if !state.urgent.is_empty() {
+                    self.hurried.notify_one();
+                }
                 if let Some(key) = state.take(Lane::Usual) {
                     return Some(key);
                 }

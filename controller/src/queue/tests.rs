@@ -80,3 +80,21 @@ async fn a_key_that_becomes_urgent_in_flight_is_the_next_one_again() {
     assert_eq!(within(&queue, 1).await, None);
     assert_eq!(queue.next_urgent().await, Some(key("a")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_urgent_key_stays_urgent_until_it_has_been_dealt_with() {
+    let queue = Queue::default();
+    queue.wake_first(key("a"));
+    assert_eq!(queue.next_urgent().await, Some(key("a")));
+    queue.done(&key("a"));
+    queue.wake(key("a"));
+    assert_eq!(queue.next_urgent().await, Some(key("a")));
+    queue.done(&key("a"));
+    queue.schedule(&key("a"), Some(Instant::now() + Duration::from_secs(5)));
+    assert_eq!(within(&queue, 6).await, None);
+    assert_eq!(queue.next_urgent().await, Some(key("a")));
+    queue.calm(&key("a"));
+    queue.done(&key("a"));
+    queue.wake(key("a"));
+    assert_eq!(within(&queue, 1).await, Some(key("a")));
+}

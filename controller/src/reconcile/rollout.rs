@@ -128,6 +128,7 @@ impl Observer for RolloutObserver {
 
     fn forget(&self, key: &Key) {
         self.stores.reads(key, BTreeSet::new());
+        self.stores.queue.calm(key);
         self.taken.known().remove(key);
     }
 
@@ -146,6 +147,11 @@ impl Observer for RolloutObserver {
                 let key = Key::new(Role::Analysis, &*run.meta.namespace, &*run.meta.name);
                 self.stores.queue.wake(key);
             }
+        }
+        let waits = |run: &AnalysisRunView| self.facts.fatal_since(&run.run.meta.uid).is_some();
+        if !view.analysis_runs.iter().any(waits) {
+            let meta = &view.rollout.meta;
+            self.stores.queue.calm(&Key::new(Role::Rollouts, &*meta.namespace, &*meta.name));
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     cast::{Cast, LANES, Lane, cast},
-    crowd::CROWD,
+    crowd::{CROWD, then_all},
 };
 
 /// How long two hundred and some canaries may take to get their Pods on a machine that builds as well.
@@ -88,6 +88,10 @@ async fn fail(lane: &Lane, image: &str, turn: &Mutex<()>) -> Result<DateTime<Utc
     until("a question", CANARY, || async { Ok((oracle.questions() > questions).then_some(())) })
         .await
         .with_context(|| stage.scene.namespace.clone())?;
+    // What the question itself leads to is written by then.
+    let is_told =
+        |r: &Value| r["status"]["canary"]["currentStepAnalysisRunStatus"]["status"] == "Running";
+    then_all(stage, 1, "judged", is_told).await?;
     let _turn = turn.lock().await;
     oracle.say(Some(1.0));
     stage.then_phase("web", "Degraded").await?;
