@@ -7,6 +7,16 @@ use super::super::law::{RouteShares, Routing, need, replicas};
 use super::super::state::State;
 use super::{DECIDED_AGO, History, Step, TOLERANCE};
 
+/// Whether weight goes back to a stable version that is too small, away from one that cannot carry it either.
+fn is_lesser_evil(before: &State, after: &State, hash: &str) -> bool {
+    let weight = |state: &State| state.weights.get(hash).copied().unwrap_or(0);
+    after.stable_hash() == Some(hash)
+        && weight(after) > weight(before)
+        && before.weights.iter().any(|(other, weight)| {
+            other != hash && *weight > 0 && before.available(other) < before.least(other, *weight)
+        })
+}
+
 impl History {
     /// S1.
     pub(super) fn weights_are_whole(&mut self, step: &Step<'_>, after: &State) {
@@ -27,13 +37,14 @@ impl History {
         }
     }
 
-    /// S2, S4: an ours-write leaves no set smaller than its weight needs, or smaller than it was needed before. A step that
-    /// takes `setCanaryScale` out of force takes nothing away: the set grows before the weight does.
+    /// S2, S4: an ours-write leaves no set smaller than its weight needs, or smaller than it was needed before, unless it takes
+    /// weight from a set that cannot carry it. A step that takes `setCanaryScale` out of force takes nothing away: the set grows
+    /// before the weight does.
     pub(super) fn capacity_suffices(&mut self, step: &Step<'_>, before: &State, after: &State) {
         let moves_on = step.is("Rollout") && before.stable_hash() == after.stable_hash();
         for (hash, weight) in &after.weights {
             let (was, is) = (before.deficit(hash), after.deficit(hash));
-            if is > was && !moves_on {
+            if is > was && !moves_on && !is_lesser_evil(before, after, hash) {
                 let detail = format!("{hash} has {weight} % and {is} Pods too few wanted");
                 self.fail("S2", step, detail);
             }
@@ -61,15 +72,9 @@ impl History {
             if *weight <= was {
                 continue;
             }
-            let going_back = after.stable_hash() == Some(hash);
-            let source_fails = before.weights.iter().any(|(other, weight)| {
-                other != hash
-                    && *weight > 0
-                    && before.available(other) < before.least(other, *weight)
-            });
             let least = after.least(hash, *weight);
             let available = self.lately(after, hash, step.at());
-            if available < least && !(going_back && source_fails) {
+            if available < least && !is_lesser_evil(before, after, hash) {
                 let detail =
                     format!("{hash} gets {weight} % with {available} of {least} available Pods");
                 self.fail("S3", step, detail);

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use sluice_crds::object::Kind;
 
 use super::{
-    ANALYSIS, HOSTS, NETWORK, STEPS, SUBSET_NETWORK, SUBSETS, TEMPLATE, abort, finish_run, hosts,
-    midway, promote, serving, world::World,
+    ANALYSIS, HOSTS, NETWORK, STEPS, SUBSET_NETWORK, SUBSETS, TEMPLATE, abort, finish_run, fresh,
+    hosts, midway, promote, serving, world::World,
 };
 
 fn hashes(world: &World) -> (String, String) {
@@ -31,6 +31,23 @@ fn weight_follows_the_pods_of_the_canary_that_are_left() {
         assert_eq!(world.weight(), 60, "{}", world.log.join("\n"));
         world.check_history();
     }
+}
+
+#[test]
+fn weight_leaves_a_set_that_cannot_carry_it_for_one_that_is_too_small_as_well() {
+    let mut world = fresh(&[HOSTS, STEPS], &[NETWORK]);
+    world.settle();
+    world.set_image("web:2");
+    world.settle();
+    abort(&mut world);
+    world.edit_rollout(|r| r["spec"]["replicas"] = json!(6));
+    world.edit(Kind::VIRTUAL_SERVICE, "web", |route| {
+        let to = &mut route["spec"]["http"][0]["route"];
+        (to[0]["weight"], to[1]["weight"]) = (json!(83), json!(17));
+    });
+    world.settle();
+    assert_eq!(world.weight(), 0);
+    world.check_history();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Properties over random input: nothing panics (S25), the same input gives the same decision, the audit stays empty.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 use sluice_crds::object::{Kind, ObjectRef};
 
@@ -92,7 +93,13 @@ fn blur(world: &mut World, stable: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    // The same cases in each run: a failure is a bug of the change that it comes with. `cases` and the seed are for hunting.
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        rng_seed: RngSeed::Fixed(11),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// `World::decide` asserts that the audit of every decision is empty.
     #[test]
