@@ -132,7 +132,8 @@ pub fn check_history(history: &[Revision]) -> Vec<Violation> {
 /// The commits of operations, by Application and start.
 #[derive(Default)]
 struct Operations {
-    commits: BTreeMap<(ResourceKey, DateTime<Utc>), String>,
+    /// The commit, and whether the operation was over when it was last seen.
+    commits: BTreeMap<(ResourceKey, DateTime<Utc>), (String, bool)>,
     bad: BTreeSet<String>,
 }
 
@@ -152,12 +153,15 @@ impl Operations {
             found.push(violation("G4", format!("{key}: `{commit}` is no full commit id")));
         }
         let Some(started) = state.started_at.map(|at| at.at()) else { return };
-        let first = self.commits.entry((key.clone(), started)).or_insert_with(|| commit.clone());
+        let over = state.phase.is_completed();
+        let fresh = || (commit.clone(), over);
+        let (first, was_over) = self.commits.entry((key.clone(), started)).or_insert_with(fresh);
         // Two operations may begin in one second, but then Git moved and the first has ended.
-        if *first != commit && !state.phase.is_completed() && self.bad.insert(commit.clone()) {
+        if *first != commit && !*was_over && !over && self.bad.insert(commit.clone()) {
             let text = format!("{key}: the operation of {started} goes from {first} to {commit}");
             found.push(violation("G4", text));
         }
+        (*first, *was_over) = (commit, over);
     }
 }
 

@@ -278,5 +278,10 @@ fn all_of_a_sync_comes_from_one_commit() {
         ),
         ("a name for a commit", Story::new().app(runs(20, "main")), &["G4"]),
         ("two commits in one operation", running().app(runs(20, V1)), &["G4"]),
+        (
+            "two operations in one second",
+            running().applied("two").app(ends(20, V2)).app(runs(20, V1)),
+            &[],
+        ),
     ]);
 }
