@@ -15,6 +15,7 @@ use crate::{
     bed::{
         Bed,
         controller::{self, Controller, Installation, Instance},
+        git::Repository,
         process::until,
         sibling,
     },
@@ -235,6 +236,33 @@ impl Stage {
         if web.router == Router::Hosts {
             self.scene.then_routed(&[(&format!("{}-stable", web.name), 100)]).await?;
         }
+        Ok(())
+    }
+
+    /// An Application of the namespace's name follows the folder `app` of the repository into it, and asks every second.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn given_application(
+        &self,
+        repository: &Repository,
+        automated: &Value,
+    ) -> Result<()> {
+        let name = &self.scene.namespace;
+        let application = json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+            "metadata": { "name": name, "namespace": "argocd" },
+            "spec": {
+                "project": "default",
+                "source": { "repoURL": repository.url, "targetRevision": "main", "path": "app" },
+                "destination": { "server": "https://kubernetes.default.svc", "namespace": name },
+                "refreshInterval": "1s",
+                "syncPolicy": { "automated": automated },
+            },
+        });
+        let params = PatchParams::apply("test").force();
+        let applications = api(&self.scene.bed, "Application", "argocd");
+        applications.patch(name, &params, &Patch::Apply(&application)).await?;
         Ok(())
     }
 

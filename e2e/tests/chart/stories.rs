@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::Utc;
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use sluice_e2e::{
     bed::{Bed, apply::documents, git::Repository, ports, process::until},
@@ -304,21 +303,8 @@ impl App {
     }
 
     async fn followed(&self) -> Result<()> {
-        let name = &self.stage.scene.namespace;
-        let application = json!({
-            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
-            "metadata": { "name": name, "namespace": "argocd" },
-            "spec": {
-                "project": "default",
-                "source": { "repoURL": self.repository.url, "targetRevision": "main", "path": "app" },
-                "destination": { "server": "https://kubernetes.default.svc", "namespace": name },
-                "refreshInterval": "1s",
-                "syncPolicy": { "automated": { "prune": true, "selfHeal": true } },
-            },
-        });
-        let applications = api(&self.stage.scene.bed, "Application", "argocd");
-        let params = PatchParams::apply("test").force();
-        applications.patch(name, &params, &Patch::Apply(&application)).await?;
+        let automated = json!({ "prune": true, "selfHeal": true });
+        self.stage.given_application(&self.repository, &automated).await?;
         let there = |rollout: &Value| image_of(rollout) == "demo:v1";
         self.stage.then("the Rollout is there", "Rollout", "web", there).await?;
         Ok(())

@@ -54,21 +54,7 @@ impl Follower {
     }
 
     async fn followed_with(&self, automated: &Value) -> Result<()> {
-        let name = &self.stage.scene.namespace;
-        let application = json!({
-            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
-            "metadata": { "name": name, "namespace": "argocd" },
-            "spec": {
-                "project": "default",
-                "source": { "repoURL": self.repository.url, "targetRevision": "main", "path": "app" },
-                "destination": { "server": "https://kubernetes.default.svc", "namespace": name },
-                "refreshInterval": "1s",
-                "syncPolicy": { "automated": automated },
-            },
-        });
-        let applications = api(&self.stage.scene.bed, "Application", "argocd");
-        let params = PatchParams::apply("test").force();
-        applications.patch(name, &params, &Patch::Apply(&application)).await?;
+        self.stage.given_application(&self.repository, automated).await?;
         self.stage
             .then("the Rollout is there", "Rollout", "web", |r| image_of(r) == "demo:v1")
             .await?;

@@ -4,13 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use chrono::Utc;
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use sluice_e2e::{
     bed::{Bed, git::Repository, ports},
     given::Scene,
     oracle::Oracle,
-    stage::{Stage, api},
+    stage::Stage,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -124,22 +123,8 @@ impl Player {
             return Ok(());
         };
         self.pushes(FIRST).await?;
-        let name = self.namespace();
-        let application = json!({
-            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
-            "metadata": { "name": name, "namespace": "argocd" },
-            "spec": {
-                "project": "default",
-                "source": { "repoURL": repository.url, "targetRevision": "main", "path": "app" },
-                "destination": { "server": "https://kubernetes.default.svc", "namespace": name },
-                "refreshInterval": "1s",
-                "syncPolicy": { "automated": { "prune": true, "selfHeal": true } },
-            },
-        });
-        let params = PatchParams::apply("test").force();
-        let applications = api(&self.stage.scene.bed, "Application", "argocd");
-        applications.patch(name, &params, &Patch::Apply(&application)).await?;
-        Ok(())
+        let automated = json!({ "prune": true, "selfHeal": true });
+        self.stage.given_application(repository, &automated).await
     }
 
     fn manifests(&self, image: &str) -> String {
