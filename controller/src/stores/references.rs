@@ -36,6 +36,11 @@ impl References {
         self.state().readers.get(object).into_iter().flatten().cloned().collect()
     }
 
+    /// Returns what the key reads.
+    pub(crate) fn of(&self, key: &Key) -> BTreeSet<ObjectRef> {
+        self.state().reads.get(key).cloned().unwrap_or_default()
+    }
+
     /// Returns whether any key reads the object.
     pub(crate) fn is_read(&self, object: &ObjectRef) -> bool {
         self.state().readers.contains_key(object)

@@ -34,8 +34,10 @@ impl Stores {
     pub(super) fn rollout_changed(&self, change: &Changed<RolloutRecord>) {
         let Some(record) = change.new.as_ref().or(change.old.as_ref()) else { return };
         let key = Key::new(Role::Rollouts, &*record.meta.namespace, &*record.meta.name);
+        // Observing it sets all that it reads, templates and hosts of subsets too: until then nothing of it is forgotten, or each
+        // change of the Rollout would read as a change of these.
         let objects = match &change.new {
-            Some(record) => RolloutReconciler::reads(record).objects,
+            Some(record) => &RolloutReconciler::reads(record).objects | &self.references.of(&key),
             None => BTreeSet::new(),
         };
         self.reads(&key, objects);
