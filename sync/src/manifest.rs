@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value};
 use sluice_crds::labels;
 use sluice_crds::object::{Kind, ObjectRef};
@@ -146,7 +147,7 @@ pub fn clean(manifest: &Value, namespace: Option<&str>) -> Value {
         if let Value::Object(data) = data {
             for (key, value) in plain {
                 let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                data.insert(key, Value::String(base64(text.as_bytes())));
+                data.insert(key, Value::String(BASE64_STANDARD.encode(text)));
             }
         }
     }
@@ -247,24 +248,6 @@ fn feed(value: &Value, out: &mut impl FnMut(u8)) {
             value.to_string().bytes().for_each(&mut *out);
         }
     }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            if place <= chunk.len() {
-                let index = (group >> (18 - 6 * place)) & 63;
-                text.push(char::from(ALPHABET[index as usize]));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-    text
 }
 
 #[cfg(test)]

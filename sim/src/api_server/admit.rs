@@ -1,5 +1,6 @@
 //! The parts of admission that need no state: identity, endpoints, generation, defaults, structural schemas.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::ApiServer;
@@ -201,23 +202,9 @@ fn secret(object: &mut Value) {
     }
     let plain = object.as_object_mut().and_then(|object| object.remove("stringData"));
     for (key, value) in plain.as_ref().and_then(Value::as_object).into_iter().flatten() {
-        object["data"][key.as_str()] = json!(base64(value.as_str().unwrap_or_default().as_bytes()));
+        object["data"][key.as_str()] =
+            json!(BASE64_STANDARD.encode(value.as_str().unwrap_or_default()));
     }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for index in 0..4 {
-            let digit = (bits >> (18 - 6 * index)) & 63;
-            let known = index <= chunk.len();
-            out.push(if known { char::from(DIGITS[digit as usize]) } else { '=' });
-        }
-    }
-    out
 }
 
 fn established(crd: &mut Value) {

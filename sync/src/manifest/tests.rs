@@ -1,15 +1,6 @@
 use serde_json::json;
 
-use super::{base64, clean, digest};
-
-#[test]
-fn base64_is_as_everybody_has_it() {
-    for (plain, wanted) in
-        [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
-    {
-        assert_eq!(base64(plain.as_bytes()), wanted);
-    }
-}
+use super::{clean, digest};
 
 #[test]
 fn a_manifest_says_nothing_that_is_not_git_s_to_say() {
