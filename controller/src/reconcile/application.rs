@@ -178,7 +178,9 @@ impl ApplicationObserver {
         // Kinds that the application held lately count too: what Git dropped is found among them.
         let mut classes = BTreeSet::new();
         for resource in &application.status.resources {
-            if let Some(kind) = self.kinds.kind(&resource.group, &resource.kind) {
+            if let Some(kind) = self.kinds.kind(&resource.group, &resource.kind)
+                && self.stores.may_list(&resource.namespace)
+            {
                 self.stores.live_store(&kind);
                 classes.insert(class_of(&kind));
             }
@@ -193,7 +195,9 @@ impl ApplicationObserver {
                 Some(kind) => {
                     let object = address(&kind, &target.namespace, &target.name);
                     objects.insert(object.clone());
-                    classes.insert(class_of(&kind));
+                    if self.stores.may_list(&target.namespace) {
+                        classes.insert(class_of(&kind));
+                    }
                     self.live_at(key, &object)
                 }
                 None => Lookup::NoKind,
@@ -208,7 +212,8 @@ impl ApplicationObserver {
 
     fn live_at(&self, key: &Key, object: &ObjectRef) -> Lookup<Arc<LiveObject>> {
         let namespace = object.namespace.as_deref().unwrap_or_default();
-        match self.stores.live_store(&object.kind) {
+        let may_list = self.stores.may_list(namespace);
+        match may_list.then(|| self.stores.live_store(&object.kind)).flatten() {
             Some(store) => store.lookup(namespace, &object.name),
             None => self.named.lookup(key, object),
         }

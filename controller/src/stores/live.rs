@@ -122,6 +122,13 @@ impl Stores {
         Some(store)
     }
 
+    /// Whether objects of the namespace may be listed. With `--namespaced` only those of one are; what is elsewhere, or in none
+    /// (the Namespace itself), is read by name.
+    pub(crate) fn may_list(&self, namespace: &str) -> bool {
+        let watched = self.feeding.get().and_then(|feeding| feeding.config.namespace.as_deref());
+        watched.is_none_or(|watched| watched == namespace)
+    }
+
     fn live_feed(
         self: &Arc<Self>,
         store: &Arc<Store<LiveObject>>,

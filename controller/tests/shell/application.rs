@@ -1,4 +1,5 @@
 use serde_json::{Value, json};
+use sluice_controller::config::Config;
 use sluice_crds::object::{Kind, ObjectRef};
 
 use super::stage::{Stage, W5, canary_weight, rollout, virtual_service};
@@ -60,6 +61,26 @@ async fn the_first_sync_is_one_operation_and_no_drift() {
     let status = stage.get(&application())["status"].clone();
     assert_eq!(status["sync"]["status"], "Synced", "{status:#}");
     assert_eq!(status.pointer("/sluice/selfHeal"), None, "{status:#}");
+    controller.terminate().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_of_one_namespace_syncs_it_and_lists_nothing_else() {
+    let stage = Stage::new();
+    stage.create("{ apiVersion: v1, kind: Namespace, metadata: { name: argocd } }");
+    stage.fakes.push("{ apiVersion: v1, kind: ConfigMap, metadata: { name: settings } }");
+    let config = Config::for_tests("one");
+    let controller =
+        stage.controller_with(Config { namespace: Some("argocd".to_owned()), ..config });
+    stage.create(&APPLICATION.replace(
+        "namespace: shop }\n  syncPolicy: {",
+        "namespace: argocd }\n  syncPolicy: { syncOptions: [CreateNamespace=true],",
+    ));
+    is(&stage, 60, "Synced", "Healthy").await;
+    let everywhere =
+        |request: &String| request.starts_with("list ") && !request.contains("/namespaces/argocd/");
+    let listed: Vec<_> = stage.requests_of("sluice-reads").into_iter().filter(everywhere).collect();
+    assert!(listed.is_empty(), "{listed:#?}");
     controller.terminate().await.unwrap();
 }
 

@@ -146,7 +146,11 @@ impl Stage {
 
     /// Starts a controller.
     pub(crate) fn controller(&self, identity: &str) -> Running {
-        let config = Config::for_tests(identity);
+        self.controller_with(Config::for_tests(identity))
+    }
+
+    /// Starts a controller with a configuration of its own.
+    pub(crate) fn controller_with(&self, config: Config) -> Running {
         let client = |actor: &str| kube::Client::new(self.service.connect(actor), "default");
         let clients = Clients {
             reads: client("sluice-reads"),

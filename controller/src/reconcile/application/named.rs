@@ -1,4 +1,5 @@
-//! Objects that are read by name because their kind must not be listed: Secrets that a repository declares.
+//! Objects that are read by name because they must not be listed: Secrets that a repository declares, and what lies outside of
+//! the one namespace that is watched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
