@@ -20,6 +20,9 @@ use crate::telemetry::Telemetry;
 /// How the refusal of a create ends that met an object of somebody else.
 pub(crate) const NOT_OURS: &str = "exists and is not ours";
 
+/// Writes of one plan under way at the same time: a sync of a thousand objects must not keep the API server from an abort.
+const AT_ONCE: usize = 8;
+
 /// What became of one write (`design.md` 8).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
@@ -86,17 +89,20 @@ impl Executor {
         wrote: &(dyn Fn(&ObjectRef, &Outcome) + Sync),
     ) -> Result<(), Stopped> {
         for stage in &plan.stages {
-            let sent = stage.iter().map(|action| async move {
-                let write = action.lower();
-                let outcome = self.perform(key, &write, action.is_touch(), expectations).await;
-                wrote(&write.object, &outcome);
-                if outcome.is_success() && !action.is_touch() {
-                    tracing::info!(%key, verb = verb(&write.change), object = %write.object, "executed");
-                }
-                (write.object, outcome)
-            });
-            let failed =
-                join_all(sent).await.into_iter().find(|(_, outcome)| !outcome.is_success());
+            let mut failed = None;
+            for some in stage.chunks(AT_ONCE) {
+                let sent = some.iter().map(|action| async move {
+                    let write = action.lower();
+                    let outcome = self.perform(key, &write, action.is_touch(), expectations).await;
+                    wrote(&write.object, &outcome);
+                    if outcome.is_success() && !action.is_touch() {
+                        tracing::info!(%key, verb = verb(&write.change), object = %write.object, "executed");
+                    }
+                    (write.object, outcome)
+                });
+                let outcomes = join_all(sent).await;
+                failed = failed.or(outcomes.into_iter().find(|(_, outcome)| !outcome.is_success()));
+            }
             if let Some((object, outcome)) = failed {
                 return Err(Stopped { object, outcome });
             }
