@@ -349,6 +349,16 @@ pub fn audit(log: &Path, user: &str, since: DateTime<Utc>) -> Result<Vec<Request
     Ok(all)
 }
 
+/// Likewise, of those who use one token: its [`User::credential`].
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn audit_of(log: &Path, credential: &str, since: DateTime<Utc>) -> Result<Vec<Request>> {
+    let mut all = entries(log, |line| line.contains(credential))?;
+    all.retain(|r| r.user.credential() == credential && r.request_received_timestamp >= since);
+    Ok(all)
+}
+
 /// The answered requests of the lines that are `wanted`, in the order of their answers, rotated files included.
 fn entries(log: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Request>> {
     let folder = log.parent().context("the log is in a folder")?;

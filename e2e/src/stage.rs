@@ -1,6 +1,6 @@
 //! One controller for all tests of a binary, and the words in which they speak about one Rollout.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use chrono::{DateTime, Utc};
@@ -9,12 +9,12 @@ use kube::{
     api::{ApiResource, DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use tokio::{process::Command, sync::OnceCell};
+use tokio::{process::Command, sync::OnceCell, task::JoinHandle};
 
 use crate::{
     bed::{
         Bed,
-        controller::{self, Controller, Installation, Instance},
+        controller::{self, Installation, Instance},
         git::Repository,
         process::until,
         sibling,
@@ -24,19 +24,23 @@ use crate::{
     recorder::{self, Request},
 };
 
+pub mod small;
+
 /// How long a Rollout of a few Pods may take for anything.
 pub const LONG: Duration = Duration::from_secs(90);
 
-static CONTROLLER: OnceCell<Controller> = OnceCell::const_new();
+static CONTROLLER: OnceCell<JoinHandle<Result<Infallible>>> = OnceCell::const_new();
 
-/// Waits until the one controller of this bed runs.
+/// Waits until the one controller of this bed runs. When it ends by itself, as it does when the machine was too busy to renew its
+/// Lease, it is started anew, as a kubelet would.
 ///
 /// # Errors
 /// When the controller does not become healthy.
 pub async fn controller(bed: &Bed) -> Result<()> {
     let start = || async {
         let installation = Installation::prepare(bed).await?;
-        installation.start(Instance::new(&sibling("sluice-controller")?)).await
+        let mut one = installation.start(Instance::new(&sibling("sluice-controller")?)).await?;
+        anyhow::Ok(tokio::spawn(async move { one.keep_alive().await }))
     };
     CONTROLLER.get_or_try_init(start).await?;
     Ok(())
@@ -357,6 +361,25 @@ impl Stage {
     pub async fn then_phase(&self, name: &str, phase: &str) -> Result<Value> {
         let what = format!("the Rollout is {phase}");
         self.then(&what, "Rollout", name, |r| is_phase(r, phase)).await
+    }
+
+    /// Waits until `count` Rollouts are as `test` wants them, by what the recorder has seen: asking for hundreds of objects again
+    /// and again would be a load of its own.
+    ///
+    /// # Errors
+    /// When they are not within [`LONG`].
+    pub async fn then_all(
+        &self,
+        count: usize,
+        what: &str,
+        test: impl Fn(&Value) -> bool,
+    ) -> Result<()> {
+        let namespace = &self.scene.namespace;
+        until(&format!("{count} Rollouts of {namespace} are {what}"), LONG, || async {
+            let are = self.scene.bed.recorder.now("Rollout", namespace, &test);
+            Ok((are == count).then_some(()))
+        })
+        .await
     }
 
     /// Waits until the canary has the weight.

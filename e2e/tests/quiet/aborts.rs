@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     cast::{Cast, LANES, Lane, cast},
-    crowd::{CROWD, then_all},
+    crowd::CROWD,
 };
 
 /// How long two hundred and some canaries may take to get their Pods on a machine that builds as well.
@@ -91,7 +91,7 @@ async fn fail(lane: &Lane, image: &str, turn: &Mutex<()>) -> Result<DateTime<Utc
     // What the question itself leads to is written by then.
     let is_told =
         |r: &Value| r["status"]["canary"]["currentStepAnalysisRunStatus"]["status"] == "Running";
-    then_all(stage, 1, "judged", is_told).await?;
+    stage.then_all(1, "judged", is_told).await?;
     let _turn = turn.lock().await;
     oracle.say(Some(1.0));
     stage.then_phase("web", "Degraded").await?;

@@ -9,13 +9,11 @@ use futures::{
 };
 use serde_json::Value;
 use sluice_e2e::{
-    bed::{Bed, process::until},
+    bed::Bed,
     recorder::{self, Revision},
-    stage::{LONG, Router, Stage, is_phase},
+    stage::{Router, Stage, is_phase, small},
 };
 use tokio::task::JoinHandle;
-
-use crate::cast::{plain, routed};
 
 const NAMESPACES: usize = 10;
 const EACH: usize = 20;
@@ -66,7 +64,7 @@ impl Crowd {
 
     async fn then_all(&self, what: &str, test: impl Fn(&Value) -> bool) -> Result<()> {
         for stage in &self.stages {
-            then_all(stage, EACH, what, &test).await?;
+            stage.then_all(EACH, what, &test).await?;
         }
         Ok(())
     }
@@ -114,12 +112,14 @@ impl Crowd {
         ensure!(steps >= CROWD / 2, "{CROWD} Rollouts made {steps} steps in {seconds:.1} s");
         for stage in &self.stages {
             let namespace = &stage.scene.namespace;
-            then_all(stage, EACH, "gone on", |rollout| {
-                let name = rollout["metadata"]["name"].as_str().unwrap_or_default();
-                let before = histories.get(&(namespace.clone(), name.to_owned()));
-                before.is_some_and(|all| place(&at_instant(all, *from).object) != place(rollout))
-            })
-            .await?;
+            stage
+                .then_all(EACH, "gone on", |rollout| {
+                    let name = rollout["metadata"]["name"].as_str().unwrap_or_default();
+                    let before = histories.get(&(namespace.clone(), name.to_owned()));
+                    before
+                        .is_some_and(|all| place(&at_instant(all, *from).object) != place(rollout))
+                })
+                .await?;
         }
         Ok(())
     }
@@ -165,22 +165,6 @@ fn done(
     })
 }
 
-/// Waits until `count` Rollouts of a stage are as `test` wants them, by what the recorder has seen: asking for hundreds of objects
-/// again and again would be a load of its own.
-pub(crate) async fn then_all(
-    stage: &Stage,
-    count: usize,
-    what: &str,
-    test: impl Fn(&Value) -> bool,
-) -> Result<()> {
-    let namespace = &stage.scene.namespace;
-    until(&format!("{count} Rollouts of {namespace} are {what}"), LONG, || async {
-        let are = stage.scene.bed.recorder.now("Rollout", namespace, &test);
-        Ok((are == count).then_some(()))
-    })
-    .await
-}
-
 /// Eight steps and more, and pauses that differ: so not all Rollouts move, or end, at the same instant.
 fn manifest(number: usize) -> String {
     let pause = |step: usize| 2 + (number + step) % 3;
@@ -191,8 +175,8 @@ fn manifest(number: usize) -> String {
         .collect();
     let steps = format!("[{}]", steps.join(", "));
     match number % 20 {
-        0 => routed(&name(number), Router::Hosts, &steps),
-        _ => plain(&name(number), &steps),
+        0 => small::routed(&name(number), "", Router::Hosts, &steps),
+        _ => small::plain(&name(number), "", &steps),
     }
 }
 

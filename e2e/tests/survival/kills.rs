@@ -34,7 +34,7 @@ const LEAST: usize = 10;
 const TIMES: [u32; 3] = [3000, 2400, 200];
 /// Of so many kills, one leaves the Lease to run out; after the others it is free at once, so that the next leader meets
 /// what the dead one still had under way.
-const RUNS_OUT: usize = 4;
+const RUNS_OUT: usize = 10;
 /// How long a term may wait for its moment.
 const TERM: Duration = Duration::from_millis(1500);
 
