@@ -30,7 +30,6 @@ fn main() -> ExitCode {
         a_retry_begins_with_the_first_step,
         undo_brings_the_former_version_by_all_steps,
         within_the_rollback_window_the_steps_are_skipped,
-        set_canary_scale_moves_pods_and_no_weight,
         a_background_analysis_judges_from_its_step_and_ends_with_the_update,
         an_edit_in_mid_canary_that_changes_no_pod_moves_nothing,
         replicas_that_change_in_mid_canary_are_followed,
