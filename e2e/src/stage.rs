@@ -24,6 +24,7 @@ use crate::{
     recorder::{self, Request},
 };
 
+mod more;
 pub mod small;
 
 /// How long a Rollout of a few Pods may take for anything.
@@ -456,6 +457,11 @@ pub fn api(bed: &Bed, kind: &str, namespace: &str) -> Api<DynamicObject> {
         "Application" => ("argoproj.io", "v1alpha1", "applications"),
         "VirtualService" => ("networking.istio.io", "v1", "virtualservices"),
         "ReplicaSet" => ("apps", "v1", "replicasets"),
+        "Deployment" => ("apps", "v1", "deployments"),
+        "PodTemplate" => ("", "v1", "podtemplates"),
+        "Service" => ("", "v1", "services"),
+        "Pod" => ("", "v1", "pods"),
+        "Event" => ("", "v1", "events"),
         _ => ("", "v1", "configmaps"),
     };
     let group_version =

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::Utc;
-use kube::api::{DeleteParams, PropagationPolicy};
 use serde_json::{Value, json};
 use sluice_e2e::bed::{Bed, mesh, ports, process::until};
 
-use crate::stage::{LONG, Router, Stage, Web, api, canary_weight};
+use crate::stage::{LONG, Router, Stage, Web, canary_weight};
 
 const HOLD: &str = "[{setWeight: 20}, {pause: {}}, {setWeight: 60}, {pause: {duration: 1s}}]";
 
@@ -208,14 +207,7 @@ pub(crate) async fn a_rollout_that_is_created_again_adopts_what_it_left_behind(
     let set = format!("web-{}", old["status"]["stableRS"].as_str().unwrap_or_default());
     let before = stage.see("ReplicaSet", &set).await?;
 
-    let rollouts = api(&stage.scene.bed, "Rollout", "orphans");
-    let orphan = PropagationPolicy::Orphan;
-    let options = DeleteParams { propagation_policy: Some(orphan), ..DeleteParams::default() };
-    rollouts.delete("web", &options).await?;
-    until("the Rollout is gone", LONG, || async {
-        Ok(rollouts.get_opt("web").await?.is_none().then_some(()))
-    })
-    .await?;
+    stage.when_orphaned("web").await?;
     stage.scene.given(&web.manifest("demo:v1")).await?;
     let new = stage.then_healthy("web", "demo:v1").await?;
 
@@ -243,23 +235,6 @@ pub(crate) async fn a_canary_without_router_keeps_to_surge_and_unavailability(
     stage.when_image_is("web", "demo:v2").await?;
     stage.then_healthy("web", "demo:v2").await?;
 
-    stage.caught_up("Rollout", "web").await?;
-    let mut sets = std::collections::BTreeMap::new();
-    for revision in stage.scene.bed.recorder.history("plain")? {
-        if revision.kind != "ReplicaSet" {
-            continue;
-        }
-        let of =
-            |pointer: &str| revision.object.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
-        let sizes = (of("/spec/replicas"), of("/status/availableReplicas"));
-        sets.insert(revision.name.clone(), sizes);
-        if revision.seen > since {
-            let wanted: u64 = sets.values().map(|(wanted, _)| wanted).sum();
-            let available: u64 = sets.values().map(|(_, available)| available).sum();
-            ensure!(wanted <= 6, "{wanted} Pods wanted at {}", revision.resource_version);
-            ensure!(available >= 4, "{available} available at {}", revision.resource_version);
-        }
-    }
-    ensure!(sets.len() == 2, "{} ReplicaSets were seen", sets.len());
+    stage.then_available_since("web", since, 4, 6).await?;
     stage.then_laws_held().await
 }

@@ -1,0 +1,57 @@
+//! What each strategy, step and router promises, shown with the real controller on a real control plane, istiod and Envoy.
+
+use std::process::ExitCode;
+
+use sluice_e2e::harness;
+
+#[path = "strategies/adoption.rs"]
+mod adoption;
+#[path = "strategies/sizes.rs"]
+mod sizes;
+#[path = "strategies/steps.rs"]
+mod steps;
+
+use adoption::*;
+use sizes::*;
+use steps::*;
+
+fn main() -> ExitCode {
+    harness::main(&sluice_e2e::tests![
+        a_pause_with_a_duration_ends_by_itself,
+        a_pause_of_a_set_weight_is_a_step_of_its_own_length,
+        a_promotion_ends_one_pause_and_stops_at_the_next,
+        full_promotion_skips_what_is_left,
+        argos_own_patch_of_the_status_resumes,
+        a_rollout_paused_by_its_user_makes_no_step,
+        steps_that_change_in_mid_canary_start_anew,
+        steps_that_change_when_all_is_done_move_nothing,
+        without_steps_a_canary_is_a_rolling_update,
+        an_abort_without_router_brings_the_old_pods_back,
+        a_retry_begins_with_the_first_step,
+        undo_brings_the_former_version_by_all_steps,
+        within_the_rollback_window_the_steps_are_skipped,
+        set_canary_scale_moves_pods_and_no_weight,
+        a_background_analysis_judges_from_its_step_and_ends_with_the_update,
+        an_edit_in_mid_canary_that_changes_no_pod_moves_nothing,
+        replicas_that_change_in_mid_canary_are_followed,
+        replicas_that_change_while_the_user_pauses_are_followed,
+        an_autoscaler_finds_what_it_needs,
+        no_replicas_at_all_are_an_update_too,
+        min_ready_seconds_hold_the_next_step,
+        a_deadline_that_passes_is_told_and_forgotten_when_pods_come,
+        the_history_keeps_as_many_revisions_as_it_may,
+        a_template_that_returns_uses_its_old_set,
+        an_old_set_goes_after_the_scale_down_delay,
+        no_more_old_sets_wait_than_may,
+        an_aborted_canary_may_be_kept,
+        an_aborted_canary_goes_after_its_delay,
+        a_canary_has_at_least_min_pods,
+        a_threshold_lets_a_step_go_on_with_fewer_pods,
+        a_spec_that_is_wrong_is_named_and_harms_nothing,
+        a_deleted_rollout_leaves_its_traffic_serving,
+        a_healthy_rollout_of_argo_is_taken_over_untouched,
+        a_set_that_an_old_controller_hashed_otherwise_is_kept,
+        a_canary_of_argo_is_taken_over_in_its_pause,
+        an_abort_of_argo_stays_an_abort,
+    ])
+}
