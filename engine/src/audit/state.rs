@@ -9,6 +9,9 @@ use sluice_crds::rollout::{CanaryStep, RolloutRecord};
 use super::law::{RouteShares, least_available, need, replicas};
 use crate::view::ReplicaSetRecord;
 
+/// By then proxies have followed a change of routes, with the controller's defaults.
+const CONFIRMED_SECONDS: i32 = 5;
+
 /// What the laws speak of, at one revision.
 pub(super) struct State {
     pub(super) rollout: Arc<RolloutRecord>,
@@ -55,12 +58,17 @@ impl State {
     /// How long traffic must have been gone before replicas go.
     pub(super) fn window(&self, hash: &str) -> Duration {
         let canary = self.rollout.spec.strategy.canary.as_deref();
+        let number = |seconds: Option<i32>| seconds.unwrap_or(30);
+        let limit = canary.and_then(|c| c.scale_down_delay_revision_limit);
         let seconds = if self.stable_hash() == Some(hash) {
             0
         } else if self.candidate() == Some(hash) && self.is_aborted() {
-            canary.and_then(|c| c.abort_scale_down_delay_seconds).unwrap_or(30)
+            number(canary.and_then(|c| c.abort_scale_down_delay_seconds))
+        } else if limit.is_some() && self.candidate() != Some(hash) {
+            // Beyond the limit nothing is kept for a delay; proxies are waited for.
+            number(canary.and_then(|c| c.scale_down_delay_seconds)).min(CONFIRMED_SECONDS)
         } else {
-            canary.and_then(|c| c.scale_down_delay_seconds).unwrap_or(30)
+            number(canary.and_then(|c| c.scale_down_delay_seconds))
         };
         Duration::seconds(i64::from(seconds.max(0)))
     }

@@ -6,7 +6,7 @@ use sluice_crds::rollout::CanaryStep;
 use super::abort::Abort;
 use super::analysis::Verdicts;
 use super::pause::{self, PauseState};
-use super::replicas::{explicit_scale, routed_size, weight_at};
+use super::replicas::{Threshold, explicit_scale, routed_size, weight_at};
 use super::routes::Traffic;
 use super::situation::Situation;
 use crate::plan::{Wake, WakeReason};
@@ -206,6 +206,11 @@ fn sizes_are_right(s: &Situation<'_>) -> Result<(), String> {
         (false, None) => (s.n, 0),
     };
     let least = s.threshold().least(wanted);
+    // A routed canary that is too large shrinks when its traffic has been gone for a while, and nobody waits for that.
+    if current.replicas > wanted && !s.is_routed() && s.threshold() == Threshold::All {
+        let size = current.replicas;
+        return Err(format!("{} to shrink from {size} to {wanted} Pods", current.object()));
+    }
     if current.replicas < wanted || current.available() < least {
         return Err(format!(
             "{least} available Pods of {}; there are {}",
