@@ -98,8 +98,11 @@ pub struct Flags {
 /// What a process may be asked to do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, ValueEnum)]
 pub enum Role {
-    /// Rollouts.
+    /// Rollouts, and the Experiments that they and people begin.
     Rollouts,
+    /// Experiments: a part of the role of Rollouts, as in Argo, and never asked for by itself.
+    #[value(skip)]
+    Experiments,
     /// AnalysisRuns.
     Analysis,
     /// Applications.

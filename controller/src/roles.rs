@@ -21,6 +21,8 @@ use crate::reconcile::analysis_run::{PARALLEL_MEASUREMENTS, RunObserver};
 use crate::reconcile::application::discovery::Kinds;
 use crate::reconcile::application::named::Named;
 use crate::reconcile::application::{ApplicationObserver, FromApplications};
+use crate::reconcile::experiment::ExperimentObserver;
+use crate::reconcile::refusals::Refusals;
 use crate::reconcile::rollout::{RolloutObserver, Taken};
 use crate::reconcile::{Reconcile, Shell};
 use crate::secrets::Secrets;
@@ -42,6 +44,7 @@ pub(crate) struct Parts<'a> {
 pub(crate) struct Roles {
     rollouts: Reconcile<RolloutObserver>,
     runs: Reconcile<RunObserver>,
+    experiments: Reconcile<ExperimentObserver>,
     applications: Reconcile<ApplicationObserver>,
 }
 
@@ -65,6 +68,14 @@ impl Roles {
             }),
             taken: Taken::default(),
         };
+        let experiments = ExperimentObserver {
+            clock: Arc::clone(&deps.clock),
+            config: Arc::clone(&engine),
+            stores: Arc::clone(stores),
+            facts: Arc::clone(&facts),
+            secrets: Arc::clone(&secrets),
+            refusals: Refusals::default(),
+        };
         let runs = RunObserver {
             clock: Arc::clone(&deps.clock),
             config: engine,
@@ -79,6 +90,7 @@ impl Roles {
         Self {
             rollouts: Reconcile::new(Arc::new(rollouts), Arc::clone(&shell)),
             runs: Reconcile::new(Arc::new(runs), Arc::clone(&shell)),
+            experiments: Reconcile::new(Arc::new(experiments), Arc::clone(&shell)),
             applications: Reconcile::new(Arc::new(applications), shell),
         }
     }
@@ -88,6 +100,7 @@ impl Roles {
             Role::Rollouts => self.rollouts.reconcile(key).await,
             Role::Applications => self.applications.reconcile(key).await,
             Role::Analysis => self.runs.reconcile(key).await,
+            Role::Experiments => self.experiments.reconcile(key).await,
         }
     }
 }

@@ -6,12 +6,18 @@ use sluice_e2e::harness;
 
 #[path = "strategies/adoption.rs"]
 mod adoption;
+#[path = "strategies/experiments.rs"]
+mod experiments;
+#[path = "strategies/jobs.rs"]
+mod jobs;
 #[path = "strategies/sizes.rs"]
 mod sizes;
 #[path = "strategies/steps.rs"]
 mod steps;
 
 use adoption::*;
+use experiments::*;
+use jobs::*;
 use sizes::*;
 use steps::*;
 
@@ -53,5 +59,21 @@ fn main() -> ExitCode {
         a_set_that_an_old_controller_hashed_otherwise_is_kept,
         a_canary_of_argo_is_taken_over_in_its_pause,
         an_abort_of_argo_stays_an_abort,
+        versions_of_an_experiment_run_side_by_side_and_go,
+        an_experiment_waits_for_what_shall_judge_it,
+        a_required_analysis_ends_an_experiment_early,
+        a_failing_analysis_takes_the_versions_away,
+        who_terminates_an_experiment_leaves_nothing_running,
+        a_version_that_cannot_start_fails_its_experiment,
+        an_invalid_experiment_says_so_and_starts_nothing,
+        a_finished_experiment_costs_no_write,
+        an_experiment_step_lets_a_good_canary_go_on,
+        an_experiment_step_that_fails_takes_the_weight_first,
+        an_experiment_step_without_a_verdict_asks_a_person,
+        an_abort_ends_the_experiment_of_its_step,
+        a_good_job_lets_a_canary_go_on,
+        a_failing_job_takes_the_update_back,
+        a_job_without_an_image_proves_nothing,
+        a_job_that_nobody_waits_for_goes_with_its_pods,
     ])
 }

@@ -8,6 +8,8 @@
 use std::collections::BTreeSet;
 
 use sluice_crds::object::{Kind, ObjectRef};
+use sluice_crds::rollout::steps::TemplateRef;
+use sluice_crds::rollout::strategy::CanaryStrategy;
 use sluice_crds::rollout::{RolloutRecord, RolloutStatus};
 
 use crate::plan::{Decision, Notice, Plan, Reads, Reconciler, Violation, Wake};
@@ -20,6 +22,7 @@ mod analysis;
 mod canary;
 mod contention;
 mod deadline;
+mod experiment;
 mod fencing;
 mod history;
 mod metadata;
@@ -95,6 +98,11 @@ fn reads(rollout: &RolloutRecord) -> Reads {
     Reads { objects }
 }
 
+/// Returns every AnalysisTemplate that an experiment among the steps names.
+pub fn trial_templates(canary: &CanaryStrategy) -> Vec<TemplateRef> {
+    experiment::templates(canary).collect()
+}
+
 fn decide(view: &RolloutView) -> Decided {
     let mut report = Report::default();
     if let Some(stop) = fencing::stop(view) {
@@ -151,6 +159,7 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
     let capacity = canary::capacity(s, traffic, &abort);
     let mut rest = metadata::upkeep(s);
     rest.extend(analysis::changes(s, &verdicts, &abort));
+    rest.extend(experiment::changes(s, &verdicts, &abort));
     rest.extend(capacity.deadlines.clone());
     rest.extend(history::deletions(s, &verdicts));
 

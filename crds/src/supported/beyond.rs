@@ -51,7 +51,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "for what sync applies, and for weights, selectors, subsets and sizes of a Rollout; one who replaces whole objects is not noticed",
     ),
     row(
-        "AnalysisRun with Prometheus and web metrics",
+        "AnalysisRun with Prometheus, web and Job metrics",
         State::Works,
         "other providers are refused: a measurement is an error, never a success",
     ),
@@ -100,7 +100,12 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     row("orphaned resources, impersonation, project roles, single sign-on", State::Accepted, ""),
     row("notifications", State::Accepted, "Events are written; nothing is sent"),
     row(
-        "ApplicationSet, Experiment, blue-green, workloadRef",
+        "Experiment, by itself and as a step of a canary",
+        State::Works,
+        "see `docs/experiments.md`",
+    ),
+    row(
+        "ApplicationSet, blue-green, workloadRef",
         State::Refused,
         "left alone, with a condition where the kind has one",
     ),

@@ -35,6 +35,7 @@ pub(super) const FEATURES: &[Feature] = &[
             "spec.strategy.canary.steps[].pause.**",
             "spec.strategy.canary.steps[].setCanaryScale.**",
             "spec.strategy.canary.steps[].analysis.**",
+            "spec.strategy.canary.steps[].experiment.**",
         ],
     },
     Feature {
@@ -113,11 +114,16 @@ pub(super) const FEATURES: &[Feature] = &[
         state: Refused,
         note: "remove the step",
         paths: &[
-            "spec.strategy.canary.steps[].experiment.**",
             "spec.strategy.canary.steps[].setHeaderRoute.**",
             "spec.strategy.canary.steps[].setMirrorRoute.**",
             "spec.strategy.canary.steps[].plugin.**",
         ],
+    },
+    Feature {
+        kind: KIND,
+        state: Refused,
+        note: "remove it: the versions of an experiment get no traffic of the Rollout yet",
+        paths: &["spec.strategy.canary.steps[].experiment.templates[].weight"],
     },
     Feature {
         kind: KIND,
@@ -172,7 +178,6 @@ pub(super) const FEATURES: &[Feature] = &[
             "status.albs.**",
             "status.blueGreen.**",
             "status.workloadObservedGeneration",
-            "status.canary.currentExperiment",
             "status.canary.stablePingPong",
             "status.canary.stepPluginStatuses.**",
             "status.canary.weights.additional.**",

@@ -171,6 +171,9 @@ impl Audit<'_> {
                 | Action::SetMinReady { .. }
                 | Action::StartAnalysis { .. }
                 | Action::StopAnalysis { .. }
+                | Action::CreateService { .. }
+                | Action::StartExperiment { .. }
+                | Action::StopExperiment { .. }
                 | Action::Annotate { .. }
                 | Action::Delete { .. } => false,
             };

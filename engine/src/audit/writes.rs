@@ -55,6 +55,7 @@ pub(super) fn is_ours(kind: &Kind, path: &str) -> bool {
                     || path.ends_with("/labels"))
         }
         "AnalysisRun" => path == "/spec/terminate",
+        "Experiment" => path == "/spec/terminate" || path == "/status",
         _ => false,
     }
 }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sluice_crds::labels;
 use sluice_crds::object::{Change, Meta, ObjectRef, Preconditions, Propagation, Write};
 
+use crate::fence::Led;
 use crate::plan::Lower;
-use crate::view::RolloutView;
 
 /// The object of an action as the decision saw it, with the stamp that the write leaves on it.
 #[derive(Clone, PartialEq, Debug)]
@@ -22,19 +22,20 @@ pub struct Target {
 }
 
 impl Target {
-    pub(crate) fn of(view: &RolloutView, object: ObjectRef, meta: &Meta) -> Self {
-        let key = view.epoch.key();
+    pub(crate) fn of(view: &impl Led, object: ObjectRef, meta: &Meta) -> Self {
+        let epoch = view.epoch();
+        let key = epoch.key();
         Self {
-            preconditions: view.epoch.preconditions(meta),
+            preconditions: epoch.preconditions(meta),
             old_stamp: meta.annotations.get(&key).cloned(),
             has_annotations: !meta.annotations.is_empty(),
             ..Self::new(view, object)
         }
     }
 
-    pub(crate) fn new(view: &RolloutView, object: ObjectRef) -> Self {
-        let stamp =
-            view.epoch.rules.epoch.then(|| (view.epoch.key(), view.epoch.stamp().to_string()));
+    pub(crate) fn new(view: &impl Led, object: ObjectRef) -> Self {
+        let epoch = view.epoch();
+        let stamp = epoch.rules.epoch.then(|| (epoch.key(), epoch.stamp().to_string()));
         Self {
             object,
             preconditions: Preconditions::default(),
@@ -222,6 +223,25 @@ pub enum Action {
         /// AnalysisRun.
         target: Target,
     },
+    /// Creates the Service of an Experiment's version.
+    CreateService {
+        /// Service.
+        target: Target,
+        /// Whole object.
+        body: Value,
+    },
+    /// Creates an Experiment.
+    StartExperiment {
+        /// Experiment.
+        target: Target,
+        /// Whole object.
+        body: Value,
+    },
+    /// Ends an Experiment: its versions go, and its analyses end with the measurements so far.
+    StopExperiment {
+        /// Experiment.
+        target: Target,
+    },
     /// Sets annotations; `None` removes.
     Annotate {
         /// Object.
@@ -251,6 +271,9 @@ impl Action {
             | Self::Route { target, .. }
             | Self::StartAnalysis { target, .. }
             | Self::StopAnalysis { target }
+            | Self::CreateService { target, .. }
+            | Self::StartExperiment { target, .. }
+            | Self::StopExperiment { target }
             | Self::Annotate { target, .. }
             | Self::Delete { target } => target,
         }
@@ -285,7 +308,9 @@ impl std::fmt::Display for Action {
                 write!(f, "move the canary's weight on {object} from {from} to {to}")
             }
             Self::StartAnalysis { .. } => write!(f, "start {object}"),
-            Self::StopAnalysis { .. } => write!(f, "end {object}"),
+            Self::StopAnalysis { .. } | Self::StopExperiment { .. } => write!(f, "end {object}"),
+            Self::CreateService { .. } => write!(f, "create {object}"),
+            Self::StartExperiment { .. } => write!(f, "start {object}"),
             Self::Annotate { annotations, .. } => {
                 write!(f, "annotate {object}")?;
                 for (key, value) in annotations {
@@ -315,7 +340,10 @@ impl Lower for Action {
             Self::AdoptReplicaSet { owner, .. } => {
                 set(target, &[], "/metadata/ownerReferences", json!([owner]))
             }
-            Self::CreateReplicaSet { body, .. } | Self::StartAnalysis { body, .. } => {
+            Self::CreateReplicaSet { body, .. }
+            | Self::StartAnalysis { body, .. }
+            | Self::CreateService { body, .. }
+            | Self::StartExperiment { body, .. } => {
                 target.write(Change::Create { body: target.stamped(body.clone()) })
             }
             Self::Scale { to, annotations, .. } => {
@@ -341,7 +369,7 @@ impl Lower for Action {
             | Self::Route { operations, annotations, .. } => {
                 patch(target, &pairs(annotations), operations)
             }
-            Self::StopAnalysis { .. } => {
+            Self::StopAnalysis { .. } | Self::StopExperiment { .. } => {
                 let mut body = json!({ "spec": { "terminate": true } });
                 annotate(&mut body, labels::STOPPED, json!("true"));
                 target.write(Change::MergePatch { body: target.stamped(body) })

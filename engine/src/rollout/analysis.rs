@@ -12,6 +12,7 @@ use sluice_crds::rollout::status::AnalysisRunRef;
 
 use super::abort::Abort;
 use super::action::{Action, Target};
+use super::experiment::{self, Trial};
 use super::situation::Situation;
 use crate::analysis::arguments::{self, ArgumentError, RolloutSource};
 use crate::analysis::judge;
@@ -82,6 +83,8 @@ pub(crate) struct Verdicts {
     pub(crate) resumed: bool,
     /// Whether the run of the current step is Successful.
     pub(crate) step_succeeded: bool,
+    /// The Experiment of the current step.
+    pub(crate) trial: Option<Trial>,
 }
 
 impl Verdicts {
@@ -134,6 +137,7 @@ pub(crate) fn verdicts(s: &Situation<'_>) -> Verdicts {
     verdicts.resumed = verdicts.inconclusive && status.controller_pause == Some(true) && !pauses;
     verdicts.step_succeeded =
         verdicts.step.as_ref().is_some_and(|verdict| verdict.phase == AnalysisPhase::Successful);
+    experiment::judge(s, &mut verdicts);
     verdicts
 }
 

@@ -1,6 +1,7 @@
 //! The progress deadline (`spec-rollouts` 3.13). It also runs while old sets wait for their scale-down delay.
 
 use chrono::{DateTime, Duration, Utc};
+use sluice_crds::rollout::CanaryStep;
 
 use super::situation::Situation;
 use crate::plan::{Wake, WakeReason};
@@ -55,7 +56,10 @@ fn expects_progress(s: &Situation<'_>) -> bool {
     if s.is_promoted() {
         return s.current_available() < s.n;
     }
-    s.skips_steps() || s.step().is_none_or(|step| step.pause.is_none() && step.analysis.is_none())
+    let has_time = |step: &CanaryStep| {
+        step.pause.is_some() || step.analysis.is_some() || step.experiment.is_some()
+    };
+    s.skips_steps() || !s.step().is_some_and(has_time)
 }
 
 fn seconds(s: &Situation<'_>) -> i32 {

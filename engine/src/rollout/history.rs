@@ -1,4 +1,4 @@
-//! What is kept of the past: old ReplicaSets and finished AnalysisRuns (`spec-rollouts` 2.4).
+//! What is kept of the past: old ReplicaSets, finished AnalysisRuns and Experiments (`spec-rollouts` 2.4).
 
 use sluice_crds::analysis::AnalysisPhase;
 use sluice_crds::object::Kind;
@@ -12,6 +12,7 @@ use crate::view::{AnalysisRunView, hash_of};
 pub(crate) fn deletions(s: &Situation<'_>, verdicts: &Verdicts) -> Vec<Action> {
     let mut actions = replica_sets(s);
     actions.extend(analysis_runs(s, verdicts));
+    actions.extend(super::experiment::history(s, verdicts));
     actions
 }
 

@@ -9,6 +9,9 @@ pub(crate) const STEP: &str = "CanaryPauseStep";
 /// Reason of a pause after an inconclusive analysis.
 pub(crate) const INCONCLUSIVE: &str = "InconclusiveAnalysisRun";
 
+/// Reason of a pause after an inconclusive experiment.
+pub(crate) const INCONCLUSIVE_EXPERIMENT: &str = "InconclusiveExperiment";
+
 /// Where the pause of a step stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PauseState {

@@ -9,7 +9,7 @@ use sluice_crds::rollout::{RolloutAnalysis, RolloutRecord, RolloutSpec};
 use sluice_crds::supported::{self, State};
 
 use super::situation::{Situation, current_set, wanted_hash};
-use super::{analysis, routes};
+use super::{analysis, experiment, routes};
 use crate::analysis::arguments::{self, ArgumentError};
 use crate::view::{Lookup, RolloutView, ServiceRecord};
 
@@ -119,6 +119,7 @@ pub(crate) fn templates(canary: &CanaryStrategy) -> Vec<TemplateRef> {
     analyses(canary)
         .into_iter()
         .flat_map(|(_, analysis)| analysis.templates.clone().unwrap_or_default())
+        .chain(experiment::templates(canary))
         .collect()
 }
 
@@ -132,6 +133,9 @@ fn unread(view: &RolloutView, canary: &CanaryStrategy) -> Option<String> {
             .find(|object| matches!(view.routes.get(object), None | Some(Lookup::Unknown)))
             .map(|object| object.to_string())
     };
+    if experiment::is_asked_for(canary) && matches!(view.experiments, Lookup::Unknown) {
+        return Some("Experiments".to_owned());
+    }
     let template = || {
         arguments::references(&templates(canary), &view.templates)
             .into_iter()
@@ -173,7 +177,16 @@ fn references(view: &RolloutView, canary: &CanaryStrategy) -> Vec<Problem> {
 
 fn template_problems(view: &RolloutView, canary: &CanaryStrategy) -> Vec<Problem> {
     let all = analyses(canary).into_iter();
-    all.filter_map(|(path, analysis)| template_problem(view, canary, &path, analysis)).collect()
+    let mut problems: Vec<Problem> = all
+        .filter_map(|(path, analysis)| template_problem(view, canary, &path, analysis))
+        .collect();
+    if experiment::is_asked_for(canary) {
+        let found = experiment::problems(&Situation::observe(view, canary));
+        problems.extend(
+            found.into_iter().map(|(at, error)| Problem::new(at, error.to_string(), hint(&error))),
+        );
+    }
+    problems
 }
 
 fn claimed(object: &ObjectRef, other: &str) -> Problem {
@@ -228,12 +241,15 @@ fn template_problem(
     analysis.templates.iter().flatten().next()?;
     let s = Situation::observe(view, canary);
     let error = analysis::run_spec(&s, analysis).err()?;
-    let hint = match error {
+    Some(Problem::new(path, error.to_string(), hint(&error)))
+}
+
+fn hint(error: &ArgumentError) -> &'static str {
+    match error {
         ArgumentError::Missing(_) => "create it, or correct the name",
         ArgumentError::Unknown(_) | ArgumentError::SecretUnknown(_) => "wait",
         ArgumentError::Invalid(_) => "correct the template or its arguments",
-    };
-    Some(Problem::new(path, error.to_string(), hint))
+    }
 }
 
 /// Content in quarantine does not start; one that has started is aborted instead.

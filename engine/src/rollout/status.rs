@@ -38,6 +38,7 @@ pub(crate) fn next(s: &Situation<'_>, inputs: &Inputs<'_>) -> (RolloutStatus, Ve
     status.observed_generation = Some(s.rollout.meta.generation.to_string());
     apply(s, inputs.transition, &mut status, &mut notices);
     runs(inputs, &mut status);
+    trial(inputs, &mut status, &mut notices);
     counts(s, &mut status);
     weights(s, inputs, &mut status);
     sized(s, inputs, &mut status);
@@ -275,6 +276,29 @@ fn runs(inputs: &Inputs<'_>, status: &mut RolloutStatus) {
     let canary = status.canary.get_or_insert_with(CanaryStatus::default);
     canary.current_step_analysis_run_status = step;
     canary.current_background_analysis_run_status = background;
+}
+
+/// Records the Experiment of the current step.
+fn trial(inputs: &Inputs<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
+    let leaves_step = matches!(
+        inputs.transition,
+        Transition::Advance | Transition::Reset | Transition::Retry | Transition::Promote
+    );
+    if *inputs.transition == Transition::Stay && status.abort == Some(true) {
+        // What took the update back stays on record.
+        return;
+    }
+    let trial = inputs.verdicts.trial.as_ref().filter(|_| !leaves_step);
+    let name = trial.map(|trial| trial.name.clone());
+    let recorded = status.canary.as_ref().and_then(|canary| canary.current_experiment.clone());
+    if name == recorded {
+        return;
+    }
+    if let Some(name) = &name {
+        let message = format!("Created Experiment '{name}'");
+        notices.push(notice(Severity::Normal, "ExperimentCreated", message));
+    }
+    status.canary.get_or_insert_with(CanaryStatus::default).current_experiment = name;
 }
 
 fn counts(s: &Situation<'_>, status: &mut RolloutStatus) {

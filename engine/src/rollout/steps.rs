@@ -74,6 +74,10 @@ pub(crate) fn transition(
     if verdicts.inconclusive && !s.has_pause(pause::INCONCLUSIVE) && !s.skips_steps() {
         return Transition::Pause(pause::INCONCLUSIVE);
     }
+    let trial_pause = pause::INCONCLUSIVE_EXPERIMENT;
+    if verdicts.trial_is_inconclusive() && !s.has_pause(trial_pause) && !s.skips_steps() {
+        return Transition::Pause(trial_pause);
+    }
     if s.is_paused_by_user() {
         report.waits_for_person("spec.paused is true", "`kubectl sluice promote` resumes");
         return Transition::Stay;
@@ -82,6 +86,13 @@ pub(crate) fn transition(
         report.waits_for_person(
             "an inconclusive analysis",
             "`kubectl sluice promote` goes on with a new run, `kubectl sluice abort` takes the update back",
+        );
+        return Transition::Stay;
+    }
+    if s.has_pause(trial_pause) && !s.skips_steps() {
+        report.waits_for_person(
+            "an inconclusive experiment",
+            "`kubectl sluice promote` goes on with a new one, `kubectl sluice abort` takes the update back",
         );
         return Transition::Stay;
     }
@@ -170,6 +181,9 @@ fn work_is_done(
         } else {
             Err(format!("the analysis of step {} of {}", s.index() + 1, s.steps.len()))
         };
+    }
+    if step.experiment.is_some() {
+        return super::experiment::is_done(s, verdicts);
     }
     if step.set_weight.is_none() && step.set_canary_scale.is_none() {
         return Ok(());
@@ -268,6 +282,8 @@ pub(crate) fn words(step: &CanaryStep) -> &'static str {
         "setCanaryScale"
     } else if step.analysis.is_some() {
         "analysis"
+    } else if step.experiment.is_some() {
+        "experiment"
     } else {
         "step"
     }

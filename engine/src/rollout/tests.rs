@@ -8,6 +8,7 @@ use crate::plan::{Reconciler, WakeReason};
 use crate::rollout::RolloutReconciler;
 
 mod contention;
+mod experiments;
 mod losses;
 mod properties;
 mod tables;

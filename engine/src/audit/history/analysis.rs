@@ -202,6 +202,10 @@ fn beyond_limits(metric: &Metric, result: &MetricResult) -> Option<String> {
 
 /// A value that counted as success and is none: nothing, not a number, infinite. A condition may ask for such values.
 fn worthless<'a>(metric: Option<&Metric>, result: &'a MetricResult) -> Option<&'a str> {
+    // A Job has no value: how it ends is what counts.
+    if metric.is_some_and(|metric| metric.provider.job.is_some()) {
+        return None;
+    }
     let asks = metric.and_then(|metric| metric.success_condition.as_deref()).unwrap_or_default();
     if ["isNaN", "isInf", "isNil", "default(", "len("].iter().any(|word| asks.contains(word)) {
         return None;

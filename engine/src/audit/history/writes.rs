@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use sluice_crds::labels::{MANAGER_STATUS, POD_TEMPLATE_HASH};
-use sluice_crds::object::Meta;
+use sluice_crds::object::{Meta, Owner};
 
 use super::super::law::Routing;
 use super::super::writes::is_ours;
@@ -10,10 +10,17 @@ use super::difference::is_below;
 use super::{DECIDED_AGO, History, Key, Step};
 
 /// Kinds that the engine writes.
-const KINDS: [&str; 6] =
-    ["Rollout", "ReplicaSet", "Service", "VirtualService", "DestinationRule", "AnalysisRun"];
+const KINDS: [&str; 7] = [
+    "Rollout",
+    "ReplicaSet",
+    "Service",
+    "VirtualService",
+    "DestinationRule",
+    "AnalysisRun",
+    "Experiment",
+];
 /// Kinds that the engine creates.
-const CREATED: [&str; 2] = ["ReplicaSet", "AnalysisRun"];
+const CREATED: [&str; 3] = ["ReplicaSet", "AnalysisRun", "Experiment"];
 
 impl History {
     /// S16, S17.
@@ -40,10 +47,14 @@ impl History {
             serde_json::from_value(object["metadata"].clone()).unwrap_or_default()
         };
         let owner = |object: &Value| meta(object).owner;
-        let Some(now) = owner(object).filter(|owner| owner.kind == "Rollout") else {
-            return vec!["we write a ReplicaSet that no Rollout owns".to_owned()];
-        };
         let was = step.old.as_ref().and_then(owner);
+        let now = match owner(object) {
+            Some(owner) if owner.kind == "Rollout" => owner,
+            Some(owner) if owner.kind == "Experiment" => {
+                return of_experiment(step, &owner, was.as_ref());
+            }
+            Some(_) | None => return vec!["we write a ReplicaSet that no Rollout owns".to_owned()],
+        };
         if let Some(was) = &was
             && was.uid != now.uid
         {
@@ -64,6 +75,13 @@ impl History {
             }
         }
         all
+    }
+
+    /// Whether the object is the Service of an Experiment's version: we create and delete it.
+    fn is_service_of_experiment(step: &Step<'_>) -> bool {
+        let meta: Meta =
+            serde_json::from_value(step.revision.object["metadata"].clone()).unwrap_or_default();
+        step.is("Service") && meta.owner.is_some_and(|owner| owner.kind == "Experiment")
     }
 
     /// Whether several Rollouts name the object; they may share a VirtualService if each names routes of its own.
@@ -89,7 +107,7 @@ impl History {
             return;
         }
         if step.old.is_none() {
-            if !CREATED.contains(&step.key.0.as_str()) {
+            if !CREATED.contains(&step.key.0.as_str()) && !Self::is_service_of_experiment(step) {
                 self.fail("S18", step, "we create an object of a kind that is not ours to create");
             }
             return;
@@ -140,4 +158,22 @@ impl History {
             self.fail("G6", step, "sync changes a field that the rollout engine owns");
         }
     }
+}
+
+/// What is wrong with a ReplicaSet of an Experiment that we wrote.
+fn of_experiment(step: &Step<'_>, owner: &Owner, was: Option<&Owner>) -> Vec<String> {
+    let mut all = Vec::new();
+    let object = &step.revision.object;
+    if step.old.is_some() && was.is_none_or(|was| was.uid != owner.uid) {
+        all.push("a ReplicaSet is given to an Experiment".to_owned());
+    }
+    if step.old.is_none() {
+        if object["spec"]["replicas"].as_i64() != Some(0) {
+            all.push("a ReplicaSet is created with Pods".to_owned());
+        }
+        if !step.key.2.starts_with(&format!("{}-", owner.name)) {
+            all.push(format!("a ReplicaSet of Experiment {} has a strange name", owner.name));
+        }
+    }
+    all
 }
