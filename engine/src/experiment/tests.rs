@@ -9,6 +9,7 @@ use crate::view::Refusal;
 use super::ExperimentReconciler;
 
 mod bench;
+mod laws;
 
 use bench::{Bench, shop};
 
