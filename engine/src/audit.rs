@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sluice_crds::object::Kind;
 
+mod blue_green;
 mod decision;
 mod experiment;
 mod history;

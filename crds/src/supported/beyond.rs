@@ -26,6 +26,11 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     row("canary through Istio, host level and subset level, HTTP routes", State::Works, ""),
     row("basic canary without a router", State::Works, ""),
     row(
+        "blue-green with preview, analyses before and after the switch, fast rollback",
+        State::Works,
+        "differs from Argo: an abort switches users back first, also while the new version crashes; the preview Service waits for a Pod",
+    ),
+    row(
         "TLS and TCP routes of Istio",
         State::Refused,
         "a Rollout that names them, or whose VirtualService sends them to its Services, says so",
@@ -105,7 +110,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "see `docs/experiments.md`",
     ),
     row(
-        "ApplicationSet, blue-green, workloadRef",
+        "ApplicationSet, workloadRef",
         State::Refused,
         "left alone, with a condition where the kind has one",
     ),

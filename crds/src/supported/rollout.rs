@@ -89,6 +89,9 @@ pub(super) const FEATURES: &[Feature] = &[
             "spec.strategy.canary.antiAffinity.**",
             "spec.strategy.canary.canaryMetadata.**",
             "spec.strategy.canary.stableMetadata.**",
+            "spec.strategy.blueGreen.antiAffinity.**",
+            "spec.strategy.blueGreen.previewMetadata.**",
+            "spec.strategy.blueGreen.activeMetadata.**",
         ],
     },
     Feature {
@@ -99,9 +102,21 @@ pub(super) const FEATURES: &[Feature] = &[
     },
     Feature {
         kind: KIND,
-        state: Refused,
-        note: "use `canary`; nothing of the Rollout is touched",
+        state: Works,
+        note: "see `docs/strategies/blue-green.md`",
         paths: &["spec.strategy.blueGreen.**"],
+    },
+    Feature {
+        kind: KIND,
+        state: Works,
+        note: "how many Pods may be missing when users go back to the stable version; default 25 %",
+        paths: &["spec.strategy.blueGreen.maxUnavailable"],
+    },
+    Feature {
+        kind: KIND,
+        state: Works,
+        note: "differs from Argo: they go once proxies follow the last switch, never in the same moment",
+        paths: &["spec.strategy.blueGreen.scaleDownDelayRevisionLimit"],
     },
     Feature {
         kind: KIND,
@@ -176,7 +191,6 @@ pub(super) const FEATURES: &[Feature] = &[
         paths: &[
             "status.alb.**",
             "status.albs.**",
-            "status.blueGreen.**",
             "status.workloadObservedGeneration",
             "status.canary.stablePingPong",
             "status.canary.stepPluginStatuses.**",

@@ -29,6 +29,7 @@ pub fn audit(view: &RolloutView, decision: &Decided) -> Vec<Violation> {
         audit.switches(&traffic, &mut found);
         audit.sizes(&traffic, &mut found);
     }
+    audit.blue_green(&mut found);
     audit.ownership(&mut found);
     audit.status(&mut found);
     found
@@ -105,22 +106,26 @@ impl Audit<'_> {
         self.set(hash).map_or(0, ReplicaSetRecord::available)
     }
 
+    pub(super) fn size(&self, hash: &str) -> u32 {
+        self.set(hash).map_or(0, |rs| rs.replicas)
+    }
+
     fn suffices(&self, hash: &str, weight: u32) -> bool {
         let spec = &self.rollout.spec;
         let wanted = need(spec, self.status_now(), hash, weight);
         self.available(hash) >= least_available(spec, wanted)
     }
 
-    fn actions(&self) -> impl Iterator<Item = &Action> {
+    pub(super) fn actions(&self) -> impl Iterator<Item = &Action> {
         self.decision.plan.actions()
     }
 
-    fn stable(&self) -> Option<&str> {
+    pub(super) fn stable(&self) -> Option<&str> {
         self.status_now().stable_rs.as_deref().filter(|hash| !hash.is_empty())
     }
 
     /// Revision of the template, as recorded.
-    fn candidate(&self) -> Option<&str> {
+    pub(super) fn candidate(&self) -> Option<&str> {
         let current = self.status_now().current_pod_hash.as_deref()?;
         (Some(current) != self.stable()).then_some(current)
     }

@@ -26,6 +26,10 @@
 //! | S23 | Rollout status | `observedGeneration` is not ahead |
 //! | G6 | Services, ReplicaSets, VirtualServices, DestinationRules | no write of sync changes what the engine owns |
 //!
+//! The active Service of a blue-green Rollout counts as a destination with all traffic. It is switched forward only onto a set that
+//! is whole (S3, S6), on a successful pre-promotion analysis (S12), after the pause (S11) and not while aborted (S7); back only onto a
+//! set with the Pods that must be there at any time, or with as many as what is left (S3). What becomes stable has all users (S9).
+//!
 //! What only requests show is in [`check_requests`]. Not to be seen from outside, and checked on each decision by
 //! [`audit`](super::audit) instead: which versions a decision was made on (the letter of S3), and preconditions (S16, S19).
 //! S13–S15, S20, S22, S24 and S25 are not judged here.
@@ -42,13 +46,14 @@ use sluice_crds::object::Meta;
 use sluice_crds::rollout::RolloutRecord;
 
 use super::HistoryRevision;
-use super::law::{Routing, weights};
+use super::law::{Lanes, Routing, weights};
 use super::state::State;
 use crate::fence::Stamp;
 use crate::plan::Violation;
 use crate::view::ReplicaSetRecord;
 
 mod analysis;
+mod blue_green;
 mod difference;
 mod requests;
 mod rest;
@@ -198,6 +203,7 @@ impl History {
             self.capacity_suffices(step, before, after);
             self.raises_are_safe(step, before, after);
             self.switches_are_safe(step, before, after);
+            self.users_are_safe(step, before, after);
             self.shrinking_is_safe(step, before, after);
             self.abort_holds(step, before, after);
             self.one_candidate(step, before, after);
@@ -260,6 +266,15 @@ impl History {
             let (canary, stable) = routing.reached(selected, rule.map(|rule| &rule["spec"]));
             state.weights = weights(&state.shares, &canary, &stable);
             (state.canary, state.stable) = (canary, stable);
+        } else if let Some(lanes) = Lanes::of(&record.spec) {
+            let selected = |name: &str| {
+                let object = of("Service", name)?;
+                object["spec"]["selector"][POD_TEMPLATE_HASH].as_str().map(str::to_owned)
+            };
+            state.shares.push(Lanes::shares());
+            state.canary = lanes.preview.and_then(selected);
+            state.stable = selected(lanes.active);
+            state.weights = weights(&state.shares, &state.canary, &state.stable);
         }
         Some(state)
     }
@@ -392,6 +407,10 @@ fn names(rollout: &RolloutRecord) -> BTreeSet<Key> {
         |kind: &str, name: &str| (kind.to_owned(), rollout.meta.namespace.clone(), name.to_owned());
     let services = canary.into_iter().flat_map(|c| [&c.canary_service, &c.stable_service]);
     let mut names: BTreeSet<Key> = services.flatten().map(|name| key("Service", name)).collect();
+    if let Some(lanes) = Lanes::of(&rollout.spec) {
+        names.insert(key("Service", lanes.active));
+        names.extend(lanes.preview.map(|name| key("Service", name)));
+    }
     if let Some(routing) = Routing::of(&rollout.spec) {
         names.extend(routing.virtual_services().iter().map(|name| key("VirtualService", name)));
         names.extend(routing.rule().map(|(name, _, _)| key("DestinationRule", name)));

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Duration, Utc};
 use serde_json::Value;
 use sluice_crds::labels::POD_TEMPLATE_HASH;
-use sluice_crds::rollout::strategy::CanaryStrategy;
+use sluice_crds::rollout::strategy::{BlueGreenStrategy, CanaryStrategy};
 use sluice_crds::rollout::{RolloutSpec, RolloutStatus};
 
 /// A revision that a destination reaches; `None` if it does not tell revisions apart.
@@ -129,6 +130,69 @@ impl<'a> Routing<'a> {
         }
         let (canary, stable) = self.services();
         (canary.and_then(&selected), stable.and_then(&selected))
+    }
+}
+
+/// The Services of a blue-green Rollout.
+#[derive(Clone, Copy)]
+pub(super) struct Lanes<'a> {
+    pub(super) strategy: &'a BlueGreenStrategy,
+    /// Service of all users.
+    pub(super) active: &'a str,
+    /// Service of those who look first.
+    pub(super) preview: Option<&'a str>,
+}
+
+impl<'a> Lanes<'a> {
+    /// Returns the Services; `None` for a canary.
+    pub(super) fn of(spec: &'a RolloutSpec) -> Option<Self> {
+        let strategy = spec.strategy.blue_green.as_deref()?;
+        let active = strategy.active_service.as_deref().filter(|name| !name.is_empty())?;
+        let preview = strategy.preview_service.as_deref().filter(|name| !name.is_empty());
+        Some(Self { strategy, active, preview })
+    }
+
+    /// The shares of the only route there is: the active Service has all, whatever it selects.
+    pub(super) fn shares() -> RouteShares {
+        RouteShares { canary: 0, stable: 100, total: 100, in_range: true }
+    }
+
+    /// Returns how many Pods must be available at any time.
+    pub(super) fn least(&self, n: u32) -> u32 {
+        let missing = match &self.strategy.max_unavailable {
+            Some(share) => share.scaled(n, false).unwrap_or(0),
+            None => n / 4,
+        };
+        n.saturating_sub(missing).max(n.min(1))
+    }
+
+    /// Whether the users may go back to a set with so many available Pods from one with so many.
+    pub(super) fn may_take_back(&self, n: u32, available: u32, left: u32) -> bool {
+        available >= self.least(n) || (available > 0 && available >= left)
+    }
+
+    /// Whether the pause before the switch, as the status has it, is over at the instant; else why not.
+    pub(super) fn pause_is_over(
+        &self,
+        status: &RolloutStatus,
+        now: DateTime<Utc>,
+    ) -> Result<(), &'static str> {
+        let by_itself = self.strategy.auto_promotion_enabled != Some(false);
+        let seconds = i64::from(self.strategy.auto_promotion_seconds.unwrap_or(0));
+        let own = status.blue_green.as_ref();
+        if own.and_then(|own| own.scale_up_preview_check_point) == Some(true)
+            || (by_itself && seconds <= 0)
+        {
+            return Ok(());
+        }
+        let conditions = status.pause_conditions.iter().flatten();
+        let paused = conditions.clone().find(|c| c.reason == "BlueGreenPause");
+        match paused.map(|condition| now - condition.start_time.at()) {
+            Some(waited) if by_itself && waited >= Duration::seconds(seconds) => Ok(()),
+            Some(_) => Err("before the pause is over"),
+            None if status.controller_pause == Some(true) => Ok(()),
+            None => Err("without the pause that was asked for"),
+        }
     }
 }
 

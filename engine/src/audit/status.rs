@@ -75,6 +75,7 @@ impl Audit<'_> {
                 format!("{to} would become stable before it has all traffic"),
             ));
         }
+        self.served_before_stable(to, found);
         let steps = self.steps_of();
         let index = usize::try_from(old.current_step_index.unwrap_or(0)).unwrap_or(0);
         let skips = old.promote_full == Some(true) || spec.rollback_window.is_some();
@@ -135,7 +136,7 @@ impl Audit<'_> {
                 (None, _) => {}
             }
         }
-        if step.analysis.is_some() && !self.has_evidence(index) {
+        if step.analysis.is_some() && !self.has_evidence("Step", Some(index)) {
             found
                 .push(violation("S12", format!("analysis {index} would succeed without evidence")));
         }
@@ -147,13 +148,13 @@ impl Audit<'_> {
         }
     }
 
-    /// Whether a run of the step has at least one finite measured value behind it, and none that failed it.
-    fn has_evidence(&self, index: usize) -> bool {
-        let index = index.to_string();
+    /// Whether a run of the type, of the step, has at least one finite measured value behind it, and none that failed it.
+    pub(super) fn has_evidence(&self, kind: &str, index: Option<usize>) -> bool {
+        let index = index.map(|index| index.to_string());
         self.view.analysis_runs.iter().any(|view| {
             let labels = &view.run.meta.labels;
-            let of_step = labels.get(ROLLOUT_TYPE).map(String::as_str) == Some("Step")
-                && labels.get(STEP_INDEX) == Some(&index)
+            let of_step = labels.get(ROLLOUT_TYPE).map(String::as_str) == Some(kind)
+                && (index.is_none() || labels.get(STEP_INDEX) == index.as_ref())
                 && view.run.meta.is_owned_by(&self.rollout.meta.uid);
             let judged = view.run.status.phase == Some(AnalysisPhase::Successful);
             let good_job = || {

@@ -100,21 +100,27 @@ fn annotate(body: &mut Value, key: &str, value: Value) {
     }
 }
 
-/// Which of the two destinations of a canary.
+/// Which destination: one of the two of a canary, or one of the two of a blue-green update.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Role {
     /// Receives the canary's share.
     Canary,
     /// Receives the rest.
     Stable,
+    /// Receives all users of a blue-green Rollout.
+    Active,
+    /// Receives those who look at its new version before users do.
+    Preview,
 }
 
 impl Role {
-    /// Returns `canary` or `stable`.
+    /// Returns `canary`, `stable`, `active` or `preview`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Canary => "canary",
             Self::Stable => "stable",
+            Self::Active => "active",
+            Self::Preview => "preview",
         }
     }
 }

@@ -16,7 +16,7 @@ use sluice_crds::rollout::strategy::CanaryStrategy;
 use super::abort::Abort;
 use super::action::{Action, Target};
 use super::analysis::Verdicts;
-use super::situation::{Set, Situation};
+use super::situation::{Roles, Set, Situation};
 use crate::analysis::arguments::{self, ArgumentError, RolloutSource};
 use crate::view::{ExperimentSight, hash_of};
 
@@ -29,7 +29,7 @@ pub(crate) struct Trial {
 }
 
 /// Reads what the experiment of the present attempt at the present step says, and what follows from it.
-pub(crate) fn judge(s: &Situation<'_>, verdicts: &mut Verdicts) {
+pub(crate) fn judge(s: &Roles<'_>, verdicts: &mut Verdicts) {
     let Some(sight) = latest(s) else { return };
     let status = &sight.experiment.status;
     let trial = Trial {
@@ -76,7 +76,7 @@ pub(crate) fn is_done(s: &Situation<'_>, verdicts: &Verdicts) -> Result<(), Stri
     }
 }
 
-fn all<'a>(s: &Situation<'a>) -> impl Iterator<Item = &'a ExperimentSight> {
+fn all<'a>(s: &Roles<'a>) -> impl Iterator<Item = &'a ExperimentSight> {
     let uid = s.rollout.meta.uid.clone();
     let sights = s.view.experiments.present().into_iter().flatten();
     sights.filter(move |sight| sight.experiment.meta.is_owned_by(&uid))
@@ -84,7 +84,7 @@ fn all<'a>(s: &Situation<'a>) -> impl Iterator<Item = &'a ExperimentSight> {
 
 /// The newest experiment of the present attempt at the present step. One that we ended ourselves does not count. One that
 /// another controller made has no label for its step, and is known by the status.
-pub(crate) fn latest<'a>(s: &Situation<'a>) -> Option<&'a ExperimentSight> {
+pub(crate) fn latest<'a>(s: &Roles<'a>) -> Option<&'a ExperimentSight> {
     s.step()?.experiment.as_ref()?;
     let index = s.index().to_string();
     let attempt = s.sluice().attempt.unwrap_or(1).to_string();
@@ -317,7 +317,7 @@ pub(crate) fn problems(s: &Situation<'_>) -> Vec<(String, ArgumentError)> {
 }
 
 /// Returns the deletions of finished experiments that are beyond their limit, or whose revision is gone (`spec-rollouts` 2.4).
-pub(crate) fn history(s: &Situation<'_>, verdicts: &Verdicts) -> Vec<Action> {
+pub(crate) fn history(s: &Roles<'_>, verdicts: &Verdicts) -> Vec<Action> {
     let limits = s.rollout.spec.analysis.clone().unwrap_or_default();
     let limit = |value: Option<i32>| usize::try_from(value.unwrap_or(5)).unwrap_or(0);
     let current = verdicts.trial.as_ref().map(|trial| trial.name.as_str());

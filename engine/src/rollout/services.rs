@@ -10,7 +10,7 @@ use super::action::{Action, Role, Target};
 use super::contention::{self, Field, Fight, Urgency};
 use super::replicas::Threshold;
 use super::routes::{self, Edits, Traffic};
-use super::situation::{Set, Situation};
+use super::situation::{Roles, Set, Situation};
 use super::split::stable_need;
 use crate::view::ServiceRecord;
 
@@ -34,7 +34,7 @@ pub(crate) fn switches(s: &Situation<'_>, traffic: Option<&Traffic<'_>>, abort: 
         if service.hash() == Some(hash) || !may_switch(s, traffic, role, service, set) {
             continue;
         }
-        add(select(s, role, service, hash));
+        add(select(s, role, service, hash, Urgency::Usual));
     }
     if let Some(edit) = traffic.and_then(|traffic| subsets(s, traffic, abort)) {
         add(edit);
@@ -74,8 +74,9 @@ fn may_switch(
 /// S6: what a destination resolves to changes while it has no weight, or onto Pods that can carry its weight.
 fn weight_allows(s: &Situation<'_>, traffic: &Traffic<'_>, role: Role, available: u32) -> bool {
     match role {
-        Role::Canary => traffic.canary.weight == 0,
-        Role::Stable => {
+        // Users reach a preview at no time, and an active Service is none of a canary.
+        Role::Canary | Role::Preview => traffic.canary.weight == 0,
+        Role::Stable | Role::Active => {
             let weight = traffic.stable.weight;
             // Before the first promotion nothing else serves: the first Pods take all there is.
             weight == 0 || available >= stable_need(s, weight).max(Threshold::All.least(1))
@@ -83,14 +84,16 @@ fn weight_allows(s: &Situation<'_>, traffic: &Traffic<'_>, role: Role, available
     }
 }
 
-fn select(
-    s: &Situation<'_>,
+/// Returns the write that points the Service at the revision, or the fight that keeps it from being made now.
+pub(crate) fn select(
+    s: &Roles<'_>,
     role: Role,
     service: &ServiceRecord,
     hash: &str,
+    urgency: Urgency,
 ) -> Result<Action, Box<Fight>> {
     let object = service.object();
-    let annotations = annotations(s, &object, &service.meta, hash)?;
+    let annotations = annotations(s, &object, &service.meta, hash, urgency)?;
     Ok(Action::SelectPods {
         target: Target::of(s.view, object, &service.meta),
         role,
@@ -102,13 +105,13 @@ fn select(
 
 /// The instant of the switch, the note for later, and whose object it is.
 fn annotations(
-    s: &Situation<'_>,
+    s: &Roles<'_>,
     object: &ObjectRef,
     meta: &Meta,
     value: &str,
+    urgency: Urgency,
 ) -> Result<BTreeMap<String, String>, Box<Fight>> {
-    let mut annotations =
-        contention::note(s, Field::Selector, object, meta, value, Urgency::Usual)?;
+    let mut annotations = contention::note(s, Field::Selector, object, meta, value, urgency)?;
     if !meta.annotations.contains_key(labels::MANAGED_BY) {
         annotations.insert(labels::MANAGED_BY.to_owned(), s.rollout.meta.name.clone());
     }
@@ -146,7 +149,7 @@ fn subsets(
         routes::subset_operations(s, traffic, rule, canary.as_deref(), stable.as_deref())?;
     let name = |hash: &Option<String>| hash.clone().unwrap_or_else(|| "-".to_owned());
     let value = format!("{}/{}", name(&canary), name(&stable));
-    let annotations = match annotations(s, &rule.object, &rule.meta, &value) {
+    let annotations = match annotations(s, &rule.object, &rule.meta, &value, Urgency::Usual) {
         Ok(annotations) => annotations,
         Err(fight) => return Some(Err(fight)),
     };

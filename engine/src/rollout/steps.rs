@@ -37,6 +37,8 @@ pub(crate) enum Transition {
     Resume,
     /// A pause of a step that is not the current one any more is taken off.
     DropPause,
+    /// Nothing stands between a blue-green update and its switch any more: the pause before it is over.
+    CheckPoint,
 }
 
 /// Decides the transition. What it waits for goes to the report.

@@ -7,7 +7,9 @@ use sluice_crds::object::{Kind, ObjectRef};
 use crate::plan::{Reconciler, WakeReason};
 use crate::rollout::RolloutReconciler;
 
+mod blue_green;
 mod contention;
+mod deadlines;
 mod experiments;
 mod losses;
 mod properties;
@@ -560,6 +562,22 @@ fn analysis_in_the_background_starts_at_its_step_and_ends_with_the_update() {
     assert_eq!(world.phase(), "Healthy");
     let run = world.runs().pop().unwrap();
     assert_eq!(world.get(Kind::ANALYSIS_RUN, &run)["spec"]["terminate"], true);
+}
+
+#[test]
+fn a_retry_after_a_failed_background_analysis_is_a_new_attempt() {
+    let background = "\n      analysis: {templates: [{templateName: errors}]}\n";
+    let mut world = serving(&[HOSTS, STEPS, background], &[NETWORK, TEMPLATE]);
+    world.set_image("web:2");
+    world.run(Duration::seconds(20));
+    finish_run(&mut world, "Failed", "too many errors");
+    world.run(Duration::minutes(1));
+    assert_eq!((world.phase(), world.weight()), ("Degraded".into(), 0));
+    world.edit_rollout(|rollout| rollout["status"]["abort"] = json!(false));
+    world.run(Duration::seconds(20));
+    assert_eq!((world.runs().len(), world.weight()), (2, 20), "{}", world.log.join("\n"));
+    assert_eq!(world.rollout().status.sluice.unwrap().attempt, Some(2));
+    world.check_history();
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl History {
 
     /// S6.
     pub(super) fn switches_are_safe(&mut self, step: &Step<'_>, before: &State, after: &State) {
-        if !step.is("Service") && !step.is("DestinationRule") {
+        if before.is_blue_green() || (!step.is("Service") && !step.is("DestinationRule")) {
             return;
         }
         let most = |of: fn(&RouteShares) -> i64| {
