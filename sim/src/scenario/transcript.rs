@@ -72,6 +72,14 @@ impl Transcript {
             );
             self.line(now, &line);
         }
+        for rollout in world.api.objects(&Kind::ROLLOUT, None) {
+            for field in ["activeService", "previewService"] {
+                let name = text(&rollout, &format!("/spec/strategy/blueGreen/{field}"));
+                let Some(service) = world.api.find("Service", &name) else { continue };
+                let hash = text(&service, "/spec/selector/rollouts-pod-template-hash");
+                self.line(now, &format!("at the end: Service {name} selects {hash}"));
+            }
+        }
         for route in world.api.objects(&Kind::VIRTUAL_SERVICE, None) {
             let http = route.pointer("/spec/http").and_then(Value::as_array);
             for entry in http.into_iter().flatten() {
