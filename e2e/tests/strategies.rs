@@ -6,6 +6,8 @@ use sluice_e2e::harness;
 
 #[path = "strategies/adoption.rs"]
 mod adoption;
+#[path = "strategies/blue_green.rs"]
+mod blue_green;
 #[path = "strategies/experiments.rs"]
 mod experiments;
 #[path = "strategies/jobs.rs"]
@@ -16,6 +18,7 @@ mod sizes;
 mod steps;
 
 use adoption::*;
+use blue_green::*;
 use experiments::*;
 use jobs::*;
 use sizes::*;
@@ -59,6 +62,24 @@ fn main() -> ExitCode {
         a_set_that_an_old_controller_hashed_otherwise_is_kept,
         a_canary_of_argo_is_taken_over_in_its_pause,
         an_abort_of_argo_stays_an_abort,
+        a_blue_green_update_waits_for_a_word_and_fails_no_request,
+        a_blue_green_update_promotes_itself_after_its_time,
+        a_preview_of_one_pod_is_whole_before_users_come,
+        the_first_version_needs_no_word_and_no_verdict,
+        a_failed_pre_promotion_analysis_keeps_users_where_they_are,
+        an_inconclusive_pre_promotion_analysis_waits_for_a_person,
+        a_failed_post_promotion_analysis_is_answered_by_the_switch_first,
+        a_good_post_promotion_analysis_makes_the_version_stable,
+        an_abort_in_the_pause_moves_nobody,
+        an_abort_takes_users_back_while_the_new_version_crashes,
+        a_retry_of_an_aborted_version_is_judged_again,
+        going_back_within_the_scale_down_delay_starts_no_pod,
+        going_back_to_stable_after_the_switch_needs_no_word,
+        replicas_that_change_in_the_pause_are_followed,
+        full_promotion_skips_pause_and_verdict_and_waits_for_pods,
+        a_third_version_in_the_pause_takes_the_place_of_the_second,
+        an_active_service_that_is_led_astray_is_given_back,
+        a_preview_that_never_comes_up_is_aborted_at_its_deadline,
         versions_of_an_experiment_run_side_by_side_and_go,
         an_experiment_waits_for_what_shall_judge_it,
         a_required_analysis_ends_an_experiment_early,
