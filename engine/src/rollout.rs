@@ -22,6 +22,8 @@ mod analysis;
 mod canary;
 mod contention;
 mod deadline;
+mod destinations;
+mod dynamic;
 mod experiment;
 mod fencing;
 mod history;
@@ -30,6 +32,7 @@ mod pause;
 mod problems;
 mod replicas;
 mod routes;
+mod rules;
 mod services;
 mod situation;
 mod split;
@@ -81,10 +84,8 @@ fn reads(rollout: &RolloutRecord) -> Reads {
     let namespace = &rollout.meta.namespace;
     let mut objects = routes::reads(rollout);
     if let Some(canary) = rollout.spec.strategy.canary.as_deref() {
-        for name in [&canary.canary_service, &canary.stable_service].into_iter().flatten() {
-            if !name.is_empty() {
-                objects.insert(ObjectRef::namespaced(Kind::SERVICE, namespace, name));
-            }
+        for (_, name) in destinations::named(canary) {
+            objects.insert(ObjectRef::namespaced(Kind::SERVICE, namespace, name));
         }
         for template in problems::templates(canary) {
             objects.insert(if template.cluster_scope == Some(true) {
@@ -147,15 +148,16 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
     let births = births(view, s);
     let split = traffic.map(|traffic| split::decide(s, traffic, &abort)).unwrap_or_default();
     let blind = verdicts.outage().is_some() && !s.is_promoted() && !s.skips_steps();
-    let weights = match (traffic, split.canary) {
-        (Some(traffic), Some(canary)) if blind && canary > traffic.canary.weight => {
-            Edits::default()
-        }
-        (Some(traffic), Some(canary)) => routes::edits(s, traffic, canary, abort.urgency()),
+    let wanted = traffic.and_then(|traffic| split.wanted(s, traffic));
+    let weights = match (traffic, &wanted) {
+        (Some(traffic), Some(wanted)) if blind && wanted.rises(traffic) => Edits::default(),
+        (Some(traffic), Some(wanted)) => routes::edits(s, traffic, wanted, abort.urgency()),
         _ => Edits::default(),
     };
-    let switches =
-        if s.is_changed() { Edits::default() } else { services::switches(s, traffic, &abort) };
+    let switches = match s.is_changed() {
+        true => Edits::default(),
+        false => services::switches(s, traffic, &abort, &split.extra),
+    };
     let capacity = canary::capacity(s, traffic, &abort);
     let mut rest = metadata::upkeep(s);
     rest.extend(analysis::changes(s, &verdicts, &abort));
@@ -163,9 +165,7 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
     rest.extend(capacity.deadlines.clone());
     rest.extend(history::deletions(s, &verdicts));
 
-    let retreats = traffic.is_some_and(|traffic| {
-        split.canary.is_some_and(|canary| canary < traffic.canary.weight) && !s.is_promoted()
-    });
+    let retreats = traffic.is_some_and(|traffic| split.retreats(traffic)) && !s.is_promoted();
     let fights = [&weights.fights, &switches.fights, &capacity.fights].map(Vec::as_slice).concat();
     let plan = order(births, weights, retreats, switches, &capacity, rest);
     let routed = plan.actions().any(|action| matches!(action, Action::Route { .. }));
@@ -179,7 +179,7 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
         traffic,
         verdicts: &verdicts,
         transition: &transition,
-        routed: split.canary.filter(|_| routed),
+        routed: wanted.filter(|_| routed).map(|wanted| wanted.canary),
         contended: &contended,
     };
     let (next, notices) = status::next(s, &inputs);

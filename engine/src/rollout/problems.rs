@@ -8,6 +8,7 @@ use sluice_crds::rollout::strategy::CanaryStrategy;
 use sluice_crds::rollout::{RolloutAnalysis, RolloutRecord, RolloutSpec};
 use sluice_crds::supported::{self, State};
 
+use super::destinations::named as services;
 use super::situation::{Situation, current_set, wanted_hash};
 use super::{analysis, experiment, routes};
 use crate::analysis::arguments::{self, ArgumentError};
@@ -96,13 +97,6 @@ fn asked_in_vain(rollout: &RolloutRecord) -> Vec<(State, sluice_crds::validate::
     let spec = RolloutSpec { template: None, ..rollout.spec.clone() };
     let spec = serde_json::to_value(&spec).unwrap_or_default();
     supported::not_acted_on("Rollout", &serde_json::json!({ "spec": spec }))
-}
-
-/// The Services that the strategy names, with the field that does.
-fn services(canary: &CanaryStrategy) -> impl Iterator<Item = (&'static str, &str)> {
-    [("canaryService", &canary.canary_service), ("stableService", &canary.stable_service)]
-        .into_iter()
-        .filter_map(|(field, name)| Some((field, name.as_deref().filter(|n| !n.is_empty())?)))
 }
 
 /// Every analysis of the strategy, with its path.
