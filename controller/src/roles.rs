@@ -15,6 +15,7 @@ use crate::execute::Executor;
 use crate::facts::Facts;
 use crate::leadership::Leadership;
 use crate::lease;
+use crate::mesh::{Confirmations, Mesh};
 use crate::pace::Pace;
 use crate::queue::Key;
 use crate::reconcile::analysis_run::{PARALLEL_MEASUREMENTS, RunObserver};
@@ -56,7 +57,9 @@ impl Roles {
         let facts = Arc::new(Facts::default());
         let queue = Arc::clone(&stores.queue);
         let secrets = Secrets::new(clients.reads.clone(), queue, config.request_timeout);
+        let confirmations = confirmations(&parts, background);
         let rollouts = RolloutObserver {
+            confirmations,
             clock: Arc::clone(&deps.clock),
             config: Arc::clone(&engine),
             stores: Arc::clone(stores),
@@ -103,6 +106,23 @@ impl Roles {
             Role::Experiments => self.experiments.reconcile(key).await,
         }
     }
+}
+
+/// What proxies are known to use; nothing, unless istiod may be asked.
+fn confirmations(parts: &Parts<'_>, background: &mut JoinSet<()>) -> Arc<Confirmations> {
+    let confirmations = Arc::new(Confirmations::default());
+    let addresses = parts.config.istio_debug_addresses.clone();
+    if !addresses.is_empty() {
+        let mesh = Mesh {
+            addresses,
+            http: reqwest::Client::new(),
+            stores: Arc::clone(parts.stores),
+            clock: Arc::clone(&parts.deps.clock),
+            confirmations: Arc::clone(&confirmations),
+        };
+        background.spawn(mesh.watch());
+    }
+    confirmations
 }
 
 fn shell(parts: &Parts<'_>, background: &mut JoinSet<()>) -> Arc<Shell> {

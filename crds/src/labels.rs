@@ -45,6 +45,9 @@ pub const SCALED_AT: &str = "sluice.dev/scaled-at";
 /// Annotation on what the engine writes: what it wrote last, and how often in a row: `<Rollout> <value> <times>`. Who finds
 /// another value there knows that somebody else wrote it.
 pub const WROTE: &str = "sluice.dev/wrote";
+/// Annotation on a router object: the routes, destinations and subsets that we made there, by Rollout (JSON); removed with the
+/// last of them.
+pub const MADE: &str = "sluice.dev/made";
 /// Annotation on an AnalysisRun or Experiment of a Rollout: the attempt at the revision that it belongs to. On an AnalysisRun of
 /// an Experiment: the `availableAt` of the Experiment that it began after.
 pub const ATTEMPT: &str = "sluice.dev/attempt";

@@ -10,6 +10,8 @@ mod adoption;
 mod blue_green;
 #[path = "strategies/experiments.rs"]
 mod experiments;
+#[path = "strategies/istio.rs"]
+mod istio;
 #[path = "strategies/jobs.rs"]
 mod jobs;
 #[path = "strategies/sizes.rs"]
@@ -20,6 +22,7 @@ mod steps;
 use adoption::*;
 use blue_green::*;
 use experiments::*;
+use istio::*;
 use jobs::*;
 use sizes::*;
 use steps::*;
@@ -96,5 +99,22 @@ fn main() -> ExitCode {
         a_failing_job_takes_the_update_back,
         a_job_without_an_image_proves_nothing,
         a_job_that_nobody_waits_for_goes_with_its_pods,
+        staff_reach_the_canary_by_header_and_nobody_else_does,
+        a_header_route_by_subset_reaches_the_canary,
+        a_header_route_comes_only_when_pods_behind_it_are_available,
+        an_abort_removes_header_routes_with_the_weight_in_one_write,
+        a_promotion_removes_header_routes_and_fails_no_request,
+        full_promotion_removes_header_routes,
+        a_header_route_whose_step_is_gone_is_removed,
+        routes_of_steps_keep_their_order_and_foreign_routes_their_bytes,
+        mirrored_requests_reach_the_canary_and_are_answered_by_stable,
+        a_tcp_route_serves_its_share,
+        three_protocols_of_one_virtual_service_move_in_one_write,
+        ambiguous_tcp_routes_are_refused_with_their_path,
+        a_stable_set_that_follows_its_traffic_fails_no_request,
+        an_abort_lets_the_stable_set_grow_before_weight_returns,
+        going_back_to_stable_lets_the_stable_set_grow_first,
+        ping_and_pong_swap_over_two_releases_and_fail_no_request,
+        an_aborted_release_swaps_no_services,
     ])
 }

@@ -27,6 +27,8 @@ mod canary;
 mod capacity;
 mod contention;
 mod deadline;
+mod destinations;
+mod dynamic;
 mod experiment;
 mod fencing;
 mod history;
@@ -35,6 +37,7 @@ mod pause;
 mod problems;
 mod replicas;
 mod routes;
+mod rules;
 mod services;
 mod situation;
 mod split;
@@ -162,15 +165,16 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
     let births = births(view, s);
     let split = traffic.map(|traffic| split::decide(s, traffic, &abort)).unwrap_or_default();
     let blind = verdicts.outage().is_some() && !s.is_promoted() && !s.skips_steps();
-    let weights = match (traffic, split.canary) {
-        (Some(traffic), Some(canary)) if blind && canary > traffic.canary.weight => {
-            Edits::default()
-        }
-        (Some(traffic), Some(canary)) => routes::edits(s, traffic, canary, abort.urgency()),
+    let wanted = traffic.and_then(|traffic| split.wanted(s, traffic));
+    let weights = match (traffic, &wanted) {
+        (Some(traffic), Some(wanted)) if blind && wanted.rises(traffic) => Edits::default(),
+        (Some(traffic), Some(wanted)) => routes::edits(s, traffic, wanted, abort.urgency()),
         _ => Edits::default(),
     };
-    let switches =
-        if s.is_changed() { Edits::default() } else { services::switches(s, traffic, &abort) };
+    let switches = match s.is_changed() {
+        true => Edits::default(),
+        false => services::switches(s, traffic, &abort, &split.extra),
+    };
     let capacity = canary::capacity(s, traffic, &abort);
     let mut rest = metadata::upkeep(s);
     rest.extend(analysis::changes(s, &verdicts, &abort));
@@ -178,9 +182,7 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
     rest.extend(capacity.deadlines.clone());
     rest.extend(history::deletions(s, &verdicts));
 
-    let retreats = traffic.is_some_and(|traffic| {
-        split.canary.is_some_and(|canary| canary < traffic.canary.weight) && !s.is_promoted()
-    });
+    let retreats = traffic.is_some_and(|traffic| split.retreats(traffic)) && !s.is_promoted();
     let fights = [&weights.fights, &switches.fights, &capacity.fights].map(Vec::as_slice).concat();
     let plan = order(births, weights, retreats, switches, &capacity, rest);
     let routed = plan.actions().any(|action| matches!(action, Action::Route { .. }));
@@ -195,7 +197,7 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
         traffic,
         verdicts: &verdicts,
         transition: &transition,
-        routed: split.canary.filter(|_| routed),
+        routed: wanted.filter(|_| routed).map(|wanted| wanted.canary),
         contended: &contended,
     };
     let (next, notices) = status::next(s, &inputs);

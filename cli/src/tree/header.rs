@@ -50,6 +50,9 @@ fn own(family: &Family, drawing: Drawing, now: DateTime<Utc>) -> String {
             "Weight:",
             &match is_done {
                 true => "all on the stable version".to_owned(),
+                false if is_unconfirmed(rollout) => {
+                    format!("{set} set, {actual} sent, and not confirmed by all proxies")
+                }
                 false => format!("{set} set, {actual} in force"),
             },
         );
@@ -212,6 +215,12 @@ fn argo(family: &Family, drawing: Drawing) -> String {
     line("  Ready:", &number(status.ready_replicas));
     line("  Available:", &number(status.available_replicas));
     text
+}
+
+/// Whether somebody watches proxies, and they do not have the present weights yet.
+fn is_unconfirmed(rollout: &Rollout) -> bool {
+    let canary = rollout.status.as_ref().and_then(|status| status.canary.as_ref());
+    canary.and_then(|canary| canary.weights.as_ref()?.verified) == Some(false)
 }
 
 /// Weight that the steps want, and weight that is in force.

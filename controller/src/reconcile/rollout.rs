@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::Role;
 use crate::execute::{NOT_OURS, Outcome};
 use crate::facts::Facts;
+use crate::mesh::Confirmations;
 use crate::queue::Key;
 use crate::secrets::Secrets;
 use crate::stores::store::Availability;
@@ -38,6 +39,7 @@ pub(crate) struct RolloutObserver {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) quarantine: Arc<dyn Quarantine>,
     pub(crate) taken: Taken,
+    pub(crate) confirmations: Arc<Confirmations>,
 }
 
 /// Names of ReplicaSets and Experiments of others that a create of ours met, by Rollout. Forgotten with the process: the next create meets them
@@ -105,11 +107,11 @@ impl Observer for RolloutObserver {
             replica_sets: self.replica_sets(&rollout),
             services: by_name(&self.stores.services, &key.namespace, services),
             endpoints,
+            confirmations: self.confirmations.of(routes.keys()),
             routes,
             templates,
             analysis_runs,
             experiments: self.experiments(&rollout),
-            confirmations: BTreeMap::new(),
             taken: self.taken.of(key),
             claims: claims::of(&self.stores, key, &rollout, &objects),
             quarantined: self.quarantine.of(&rollout),

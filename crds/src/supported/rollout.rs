@@ -67,18 +67,36 @@ pub(super) const FEATURES: &[Feature] = &[
     Feature {
         kind: KIND,
         state: Works,
-        note: "HTTP routes, by host or by subset; subset names default to `canary` and `stable`",
+        note: "HTTP, TLS and TCP routes, by host or by subset; subset names default to `canary` and `stable`",
         paths: &[
             "spec.strategy.canary.trafficRouting",
             "spec.strategy.canary.trafficRouting.istio",
-            "spec.strategy.canary.trafficRouting.istio.virtualService",
-            "spec.strategy.canary.trafficRouting.istio.virtualService.name",
-            "spec.strategy.canary.trafficRouting.istio.virtualService.routes",
-            "spec.strategy.canary.trafficRouting.istio.virtualServices",
-            "spec.strategy.canary.trafficRouting.istio.virtualServices[].name",
-            "spec.strategy.canary.trafficRouting.istio.virtualServices[].routes",
+            "spec.strategy.canary.trafficRouting.istio.virtualService.**",
+            "spec.strategy.canary.trafficRouting.istio.virtualServices.**",
             "spec.strategy.canary.trafficRouting.istio.destinationRule.**",
         ],
+    },
+    Feature {
+        kind: KIND,
+        state: Works,
+        note: "with Istio; a route is there while the canary has available Pods and the steps up to the current one set it",
+        paths: &[
+            "spec.strategy.canary.steps[].setHeaderRoute.**",
+            "spec.strategy.canary.steps[].setMirrorRoute.**",
+            "spec.strategy.canary.trafficRouting.managedRoutes.**",
+        ],
+    },
+    Feature {
+        kind: KIND,
+        state: Works,
+        note: "excludes `canaryService` and `stableService`",
+        paths: &["spec.strategy.canary.pingPong.**"],
+    },
+    Feature {
+        kind: KIND,
+        state: Works,
+        note: "an abort walks back by the weights of the steps; weight returns with each stable Pod",
+        paths: &["spec.strategy.canary.dynamicStableScale"],
     },
     Feature {
         kind: KIND,
@@ -93,12 +111,6 @@ pub(super) const FEATURES: &[Feature] = &[
             "spec.strategy.blueGreen.previewMetadata.**",
             "spec.strategy.blueGreen.activeMetadata.**",
         ],
-    },
-    Feature {
-        kind: KIND,
-        state: Accepted,
-        note: "no route is made, because steps that would make one are refused",
-        paths: &["spec.strategy.canary.trafficRouting.managedRoutes.**"],
     },
     Feature {
         kind: KIND,
@@ -128,23 +140,13 @@ pub(super) const FEATURES: &[Feature] = &[
         kind: KIND,
         state: Refused,
         note: "remove the step",
-        paths: &[
-            "spec.strategy.canary.steps[].setHeaderRoute.**",
-            "spec.strategy.canary.steps[].setMirrorRoute.**",
-            "spec.strategy.canary.steps[].plugin.**",
-        ],
+        paths: &["spec.strategy.canary.steps[].plugin.**"],
     },
     Feature {
         kind: KIND,
         state: Refused,
         note: "remove it: the versions of an experiment get no traffic of the Rollout yet",
         paths: &["spec.strategy.canary.steps[].experiment.templates[].weight"],
-    },
-    Feature {
-        kind: KIND,
-        state: Refused,
-        note: "use `canaryService` and `stableService`, and a stable set of full size",
-        paths: &["spec.strategy.canary.pingPong.**", "spec.strategy.canary.dynamicStableScale"],
     },
     Feature {
         kind: KIND,
@@ -160,17 +162,6 @@ pub(super) const FEATURES: &[Feature] = &[
             "spec.strategy.canary.trafficRouting.apisix.**",
             "spec.strategy.canary.trafficRouting.plugins.**",
             "spec.strategy.canary.trafficRouting.maxTrafficWeight",
-        ],
-    },
-    Feature {
-        kind: KIND,
-        state: Refused,
-        note: "use HTTP routes",
-        paths: &[
-            "spec.strategy.canary.trafficRouting.istio.virtualService.tlsRoutes.**",
-            "spec.strategy.canary.trafficRouting.istio.virtualService.tcpRoutes.**",
-            "spec.strategy.canary.trafficRouting.istio.virtualServices[].tlsRoutes.**",
-            "spec.strategy.canary.trafficRouting.istio.virtualServices[].tcpRoutes.**",
         ],
     },
     Feature {
@@ -192,10 +183,8 @@ pub(super) const FEATURES: &[Feature] = &[
             "status.alb.**",
             "status.albs.**",
             "status.workloadObservedGeneration",
-            "status.canary.stablePingPong",
             "status.canary.stepPluginStatuses.**",
             "status.canary.weights.additional.**",
-            "status.canary.weights.verified",
         ],
     },
 ];

@@ -8,10 +8,10 @@
 //! |---|---|---|
 //! | S1 | VirtualService | after an ours-write that moves weights: each managed route adds up to 100, and all of them agree |
 //! | S2 | ReplicaSets, VirtualServices, Services, DestinationRules | no ours-write leaves a set smaller than its weight needs |
-//! | S3 | the same, `status.availableReplicas` | a weight rises onto Pods available within 5 s and since our last change of the set |
+//! | S3 | the same, `status.availableReplicas` | a weight rises onto Pods available within 5 s and since our last change of the set; a header or mirror route comes when there is one |
 //! | S4 | ReplicaSet of the stable hash | no ours-write shrinks it below N; availability follows from S2, S3 and S5 |
 //! | S5 | ReplicaSets, weights of the last `scaleDownDelay` | no ours-write shrinks a set below what it carried in that time |
-//! | S6 | Services, DestinationRules | a destination with weight is switched only onto Pods that carry it |
+//! | S6 | Services, DestinationRules | a destination with weight, or with a header or mirror route, is switched only onto Pods that carry it |
 //! | S7 | Rollout status, VirtualService, ReplicaSets | after a recorded abort weight only leaves, at once, and before Pods do |
 //! | S8 | Rollout status | what was aborted never becomes stable in the same attempt |
 //! | S9 | Rollout status, ReplicaSets, AnalysisRuns | a promotion: of the candidate, after its last step, available, counted once |
@@ -50,6 +50,7 @@ use super::law::{Lanes, Routing, weights};
 use super::state::State;
 use crate::fence::Stamp;
 use crate::plan::Violation;
+use crate::traffic::made::Note;
 use crate::view::ReplicaSetRecord;
 
 mod analysis;
@@ -202,6 +203,7 @@ impl History {
             self.weights_are_whole(step, after);
             self.capacity_suffices(step, before, after);
             self.raises_are_safe(step, before, after);
+            self.own_routes_are_safe(step, before, after);
             self.switches_are_safe(step, before, after);
             self.users_are_safe(step, before, after);
             self.shrinking_is_safe(step, before, after);
@@ -248,14 +250,17 @@ impl History {
             canary: None,
             stable: None,
             weights: BTreeMap::new(),
+            exposed: false,
             sets: self.sets_of(&record.meta.uid),
             rollout: record,
         };
         let record = Arc::clone(&state.rollout);
-        if let Some(routing) = Routing::of(&record.spec) {
+        if let Some(routing) = Routing::of(&record) {
             for name in routing.virtual_services() {
                 if let Some(object) = of("VirtualService", name) {
-                    state.shares.extend(routing.shares(name, &object["spec"]));
+                    let own = routing.own(&Note::of(object).made(&record.meta.name).routes);
+                    state.shares.extend(routing.shares(name, &object["spec"], &own));
+                    state.exposed |= routing.is_exposed(&object["spec"], &own);
                 }
             }
             let rule = routing.rule().and_then(|(name, _, _)| of("DestinationRule", name));
@@ -406,12 +411,15 @@ fn names(rollout: &RolloutRecord) -> BTreeSet<Key> {
     let key =
         |kind: &str, name: &str| (kind.to_owned(), rollout.meta.namespace.clone(), name.to_owned());
     let services = canary.into_iter().flat_map(|c| [&c.canary_service, &c.stable_service]);
-    let mut names: BTreeSet<Key> = services.flatten().map(|name| key("Service", name)).collect();
+    let pair = canary.and_then(|canary| canary.ping_pong.as_ref());
+    let pair = pair.into_iter().flat_map(|pair| [&pair.ping_service, &pair.pong_service]);
+    let mut names: BTreeSet<Key> =
+        services.flatten().chain(pair).map(|name| key("Service", name)).collect();
     if let Some(lanes) = Lanes::of(&rollout.spec) {
         names.insert(key("Service", lanes.active));
         names.extend(lanes.preview.map(|name| key("Service", name)));
     }
-    if let Some(routing) = Routing::of(&rollout.spec) {
+    if let Some(routing) = Routing::of(rollout) {
         names.extend(routing.virtual_services().iter().map(|name| key("VirtualService", name)));
         names.extend(routing.rule().map(|(name, _, _)| key("DestinationRule", name)));
     }

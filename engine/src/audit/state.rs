@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) canary: Option<String>,
     pub(super) stable: Option<String>,
     pub(super) weights: BTreeMap<String, u32>,
+    /// Whether a route of the engine's leads to the canary's destination.
+    pub(super) exposed: bool,
     pub(super) sets: BTreeMap<String, Arc<ReplicaSetRecord>>,
 }
 
@@ -66,8 +68,11 @@ impl State {
         let delay = of_canary(|c| c.scale_down_delay_seconds)
             .or(of_blue_green(|b| b.scale_down_delay_seconds))
             .unwrap_or(30);
-        let seconds = if self.stable_hash() == Some(hash) {
+        let follows = self.scales_stable() && self.candidate() != Some(hash);
+        let seconds = if follows || self.stable_hash() == Some(hash) {
             0
+        } else if self.scales_stable() && self.is_aborted() {
+            canary.and_then(|c| c.abort_scale_down_delay_seconds).unwrap_or(0)
         } else if self.candidate() == Some(hash) && self.is_aborted() {
             of_canary(|c| c.abort_scale_down_delay_seconds)
                 .or(of_blue_green(|b| b.abort_scale_down_delay_seconds))
@@ -143,6 +148,11 @@ impl State {
     pub(super) fn scales_stable(&self) -> bool {
         let canary = self.rollout.spec.strategy.canary.as_deref();
         canary.is_some_and(|canary| canary.dynamic_stable_scale == Some(true))
+    }
+
+    /// Whether a route of the engine's leads to the revision.
+    pub(super) fn is_exposed(&self, hash: &str) -> bool {
+        self.exposed && self.canary.as_deref() == Some(hash)
     }
 
     /// Whether nothing is left to do: Healthy, every set at its size, all traffic on the stable one.

@@ -212,7 +212,9 @@ pub enum Action {
         from: u32,
         /// The canary's wanted share of 100.
         to: u32,
-        /// Operations on the spec.
+        /// Names of the routes of steps that are there afterwards, if they are others than before.
+        routes: Option<Vec<String>>,
+        /// Operations on the spec, and on the note of what was made.
         operations: Vec<Value>,
         /// Annotations that change with it: instant of the change.
         annotations: BTreeMap<String, String>,
@@ -310,8 +312,18 @@ impl std::fmt::Display for Action {
                 canary.as_deref().unwrap_or("-"),
                 stable.as_deref().unwrap_or("-")
             ),
-            Self::Route { from, to, .. } => {
-                write!(f, "move the canary's weight on {object} from {from} to {to}")
+            Self::Route { from, to, routes, .. } => {
+                if from != to || routes.is_none() {
+                    write!(f, "move the canary's weight on {object} from {from} to {to}")?;
+                }
+                let also = if from == to { "" } else { ", and " };
+                match routes.as_deref() {
+                    None => Ok(()),
+                    Some([]) => write!(f, "{also}remove the routes of steps on {object}"),
+                    Some(names) => {
+                        write!(f, "{also}set the routes of steps on {object}: {}", names.join(", "))
+                    }
+                }
             }
             Self::StartAnalysis { .. } => write!(f, "start {object}"),
             Self::StopAnalysis { .. } | Self::StopExperiment { .. } => write!(f, "end {object}"),

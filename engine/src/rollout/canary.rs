@@ -6,6 +6,7 @@ use super::abort::Abort;
 use super::capacity::{
     Capacity, deadline_of, named_by_service, resize, set_deadline, wait_for, wait_for_proxies,
 };
+use super::dynamic;
 use super::replicas::{
     Basic, Bounds, Size, basic_sizes, explicit_scale, routed_size, share, total, weight_at,
 };
@@ -28,7 +29,11 @@ pub(crate) fn capacity(
 
 fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Capacity) {
     if let Some(stable) = s.stable.filter(|_| !s.is_promoted()) {
-        resize(s, stable, s.n, false, out);
+        let size = dynamic::stable_size(s, traffic, abort, stable);
+        let shrinks = size < stable.replicas && dynamic::is_on(s);
+        if !shrinks || settled(s, traffic, s.view.config.route_confirmation, out) {
+            resize(s, stable, size, false, out);
+        }
     }
     if let Some(current) = s.current {
         if abort.is_on() {
@@ -47,6 +52,7 @@ fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Cap
     for older in s.older.iter().filter(|rs| rs.replicas > 0) {
         let hash = older.hash().unwrap_or_default();
         if traffic.reaches(hash) || named_by_service(s, hash) {
+            drain_older(s, traffic, older, out);
             continue;
         }
         waiting += 1;
@@ -54,28 +60,47 @@ fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Cap
     }
 }
 
-/// Size of the current set: by its step, and never less than its live weight needs.
+/// With `dynamicStableScale` a set that still serves gives Pods back as its traffic leaves, so that others can come up.
+fn drain_older(s: &Situation<'_>, traffic: &Traffic<'_>, set: Set<'_>, out: &mut Capacity) {
+    let hash = set.hash().unwrap_or_default();
+    let weight = traffic.weight_of(hash);
+    let size = routed_size(s.canary, s.n, weight);
+    let drains = dynamic::is_on(s) && weight > 0 && size < set.replicas;
+    if drains && settled(s, traffic, s.view.config.route_confirmation, out) {
+        resize(s, set, size, false, out);
+    }
+}
+
+/// Size of the current set: by its step, and never less than its live weight and routes of its own need.
 fn current_size(s: &Situation<'_>, traffic: &Traffic<'_>, current: Set<'_>) -> u32 {
     if s.is_promoted() || s.is_first() {
         return s.n;
     }
     let carried = routed_size(s.canary, s.n, traffic.weight_of(&s.hash));
+    let least = dynamic::least(s, traffic);
     if s.is_changed() {
         return current.replicas.max(carried);
     }
     if s.is_paused_by_user() || s.has_pause("InconclusiveAnalysisRun") {
         let floor = explicit_scale(s.canary, s.steps, s.index(), s.n).map_or(carried, |_| 0);
-        return current.replicas.max(floor);
+        return current.replicas.max(floor).max(least);
     }
     let index = if s.skips_steps() { s.steps.len() } else { s.index() };
     match explicit_scale(s.canary, s.steps, index, s.n) {
-        Some(size) => size,
-        None => routed_size(s.canary, s.n, weight_at(s.steps, index)).max(carried),
+        Some(size) => size.max(least),
+        None => routed_size(s.canary, s.n, weight_at(s.steps, index)).max(carried).max(least),
     }
 }
 
 /// An aborted canary stays until its traffic is gone, the stable set is whole, and the delay has passed.
 fn retire_aborted(s: &Situation<'_>, traffic: &Traffic<'_>, set: Set<'_>, out: &mut Capacity) {
+    if let Some(size) = dynamic::aborted_size(s, traffic) {
+        let shrinks = size < set.replicas;
+        if !shrinks || settled(s, traffic, s.view.config.route_confirmation, out) {
+            resize(s, set, size, false, out);
+        }
+        return;
+    }
     let delay = s.canary.abort_scale_down_delay_seconds.unwrap_or(30);
     let carried = share(s.n, traffic.weight_of(&s.hash));
     if carried > set.replicas {
@@ -107,6 +132,12 @@ fn retire_older(
     at_once: bool,
     out: &mut Capacity,
 ) {
+    if dynamic::is_on(s) {
+        if settled(s, traffic, s.view.config.route_confirmation, out) && spares(s) {
+            resize(s, set, 0, false, out);
+        }
+        return;
+    }
     let Some(at) = deadline_of(set) else {
         if !at_once {
             out.deadlines.push(set_deadline(s, set, s.now() + s.scale_down_delay()));

@@ -8,6 +8,7 @@ use sluice_crds::rollout::strategy::CanaryStrategy;
 use sluice_crds::rollout::{RolloutAnalysis, RolloutRecord, RolloutSpec};
 use sluice_crds::supported::{self, State};
 
+use super::destinations;
 use super::situation::{Chosen, Roles, Situation, current_set, wanted_hash};
 use super::{analysis, experiment, routes};
 use crate::analysis::arguments::{self, ArgumentError};
@@ -100,21 +101,17 @@ fn asked_in_vain(rollout: &RolloutRecord) -> Vec<(State, sluice_crds::validate::
 }
 
 /// The Services that the strategy names, with the field that does.
-pub(crate) fn services<'a>(
-    chosen: Chosen<'a>,
-) -> impl Iterator<Item = (&'static str, &'a str)> + use<'a> {
-    let fields = match chosen {
-        Chosen::Canary(canary) => {
-            [("canaryService", &canary.canary_service), ("stableService", &canary.stable_service)]
-        }
+pub(crate) fn services(chosen: Chosen<'_>) -> Vec<(&'static str, &str)> {
+    match chosen {
+        Chosen::Canary(canary) => destinations::named(canary).collect(),
         Chosen::BlueGreen(strategy) => [
             ("activeService", &strategy.active_service),
             (PREVIEW_SERVICE, &strategy.preview_service),
-        ],
-    };
-    fields
+        ]
         .into_iter()
         .filter_map(|(field, name)| Some((field, name.as_deref().filter(|n| !n.is_empty())?)))
+        .collect(),
+    }
 }
 
 const PREVIEW_SERVICE: &str = "previewService";

@@ -207,6 +207,9 @@ fn promote(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>)
     status.abort = None;
     status.aborted_at = None;
     forget_pauses(status);
+    if let Some(stable) = super::destinations::after_promotion(s.status(), s.canary) {
+        status.canary.get_or_insert_with(CanaryStatus::default).stable_ping_pong = Some(stable);
+    }
     let stable_seq = s.sluice().stable_seq.unwrap_or(0).saturating_add(1);
     let own = sluice(status);
     own.stable_seq = Some(stable_seq);
@@ -383,20 +386,23 @@ fn weights(s: &Situation<'_>, inputs: &Inputs<'_>, status: &mut RolloutStatus) {
     let Some(traffic) = inputs.traffic else { return };
     let canary = inputs.routed.unwrap_or(traffic.canary.weight).min(100);
     let number = |weight: u32| i32::try_from(weight).unwrap_or(100);
-    let destination =
-        |weight: u32, service: &Option<String>, hash: Option<&str>| WeightDestination {
-            weight: number(weight),
-            service_name: service.clone(),
-            pod_template_hash: hash.map(str::to_owned),
-        };
+    let destination = |weight: u32, service: Option<&str>, hash: Option<&str>| WeightDestination {
+        weight: number(weight),
+        service_name: service.map(str::to_owned),
+        pod_template_hash: hash.map(str::to_owned),
+    };
+    let to = super::destinations::services(s.rollout, s.canary);
     let promoted = status.stable_rs.as_deref().filter(|hash| !hash.is_empty());
     let old = status.canary.as_ref().and_then(|c| c.weights.as_ref());
-    let next = TrafficWeights {
-        canary: destination(canary, &s.canary.canary_service, Some(&s.hash)),
-        stable: destination(100 - canary, &s.canary.stable_service, promoted),
+    let mut next = TrafficWeights {
+        canary: destination(canary, to.canary, Some(&s.hash)),
+        stable: destination(100 - canary, to.stable, promoted),
         additional: None,
-        verified: None,
+        verified: traffic.observed(s.view, inputs.routed.is_some()),
     };
+    // An observer that was just started knows nothing yet; what was seen of the same weights stays on record.
+    let same = old.filter(|old| (&old.canary, &old.stable) == (&next.canary, &next.stable));
+    next.verified = next.verified.or(same.and_then(|old| old.verified));
     if old != Some(&next) {
         status.canary.get_or_insert_with(CanaryStatus::default).weights = Some(next);
     }

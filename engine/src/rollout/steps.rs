@@ -187,6 +187,9 @@ fn work_is_done(
     if step.experiment.is_some() {
         return super::experiment::is_done(s, verdicts);
     }
+    if step.set_header_route.is_some() || step.set_mirror_route.is_some() {
+        return super::rules::are_there(s, traffic);
+    }
     if step.set_weight.is_none() && step.set_canary_scale.is_none() {
         return Ok(());
     }
@@ -234,7 +237,7 @@ fn sizes_are_right(s: &Situation<'_>) -> Result<(), String> {
             current.available()
         ));
     }
-    if let Some(stable) = s.stable
+    if let Some(stable) = s.stable.filter(|_| !super::dynamic::is_on(s))
         && (stable.replicas != wanted_stable || stable.existing != wanted_stable)
     {
         return Err(format!(
@@ -286,6 +289,10 @@ pub(crate) fn words(step: &CanaryStep) -> &'static str {
         "analysis"
     } else if step.experiment.is_some() {
         "experiment"
+    } else if step.set_header_route.is_some() {
+        "setHeaderRoute"
+    } else if step.set_mirror_route.is_some() {
+        "setMirrorRoute"
     } else {
         "step"
     }

@@ -10,8 +10,11 @@ use crate::rollout::RolloutReconciler;
 mod blue_green;
 mod contention;
 mod deadlines;
+mod dynamic;
 mod experiments;
 mod losses;
+mod managed;
+mod ping_pong;
 mod properties;
 mod tables;
 mod world;
@@ -597,12 +600,8 @@ fn a_canary_scale_apart_from_the_weight_is_kept() {
 fn what_is_not_acted_on_yet_is_refused_or_said() {
     let refused = [
         (
-            "\n      dynamicStableScale: true\n",
-            "spec.strategy.canary.dynamicStableScale: is not acted on by this version",
-        ),
-        (
-            "\n      steps: [{setHeaderRoute: {name: x}}]\n",
-            "spec.strategy.canary.steps[0].setHeaderRoute: is not acted on by this version",
+            "\n      steps: [{plugin: {name: x}}]\n",
+            "spec.strategy.canary.steps[0].plugin: is not acted on by this version",
         ),
         ("\n      steps: [{setWeight: 120}]\n", "spec.strategy.canary.steps[0].setWeight: 120"),
     ];

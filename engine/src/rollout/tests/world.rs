@@ -187,8 +187,8 @@ impl World {
 
     /// Canary weight of the first route of `web`.
     pub(super) fn weight(&self) -> i64 {
-        let route = self.get(Kind::VIRTUAL_SERVICE, "web").pointer("/spec/http/0/route").unwrap();
-        route
+        let http = self.get(Kind::VIRTUAL_SERVICE, "web")["spec"]["http"].as_array().unwrap();
+        http.last().unwrap()["route"]
             .as_array()
             .unwrap()
             .iter()
@@ -489,17 +489,15 @@ fn patch(target: &mut Value, operations: &[Value]) {
                 };
                 assert_eq!(found, value, "test of {path}");
             }
-            "add" | "replace" => match parent {
-                Value::Array(list) => {
-                    let index: usize = key.parse().unwrap();
-                    assert_eq!(operation["op"], "replace", "the engine inserts into no list");
-                    list[index] = value;
-                }
+            "add" => match parent {
+                Value::Array(list) if key == "-" => list.push(value),
+                Value::Array(list) => list.insert(key.parse().unwrap(), value),
                 other => other[&key] = value,
             },
-            "remove" => {
-                parent.as_object_mut().unwrap().remove(&key);
-            }
+            "remove" => match parent {
+                Value::Array(list) => drop(list.remove(key.parse().unwrap())),
+                other => drop(other.as_object_mut().unwrap().remove(&key)),
+            },
             other => panic!("operation {other}"),
         }
     }
