@@ -88,9 +88,13 @@ async fn fail(lane: &Lane, image: &str, turn: &Mutex<()>) -> Result<DateTime<Utc
     until("a question", CANARY, || async { Ok((oracle.questions() > questions).then_some(())) })
         .await
         .with_context(|| stage.scene.namespace.clone())?;
-    // What the question itself leads to is written by then.
-    let is_told =
-        |r: &Value| r["status"]["canary"]["currentStepAnalysisRunStatus"]["status"] == "Running";
+    // What the question itself leads to is written by then, and the last counts of Pods, which come up to 5 s late.
+    let is_told = |r: &Value| {
+        let status = &r["status"];
+        let counts = ["replicas", "readyReplicas", "availableReplicas"];
+        status["canary"]["currentStepAnalysisRunStatus"]["status"] == "Running"
+            && counts.iter().all(|count| status[*count] == 2)
+    };
     stage.then_all(1, "judged", is_told).await?;
     let _turn = turn.lock().await;
     oracle.say(Some(1.0));
