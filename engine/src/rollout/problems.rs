@@ -164,6 +164,7 @@ pub(crate) fn templates(chosen: Chosen<'_>) -> Vec<TemplateRef> {
 
 fn unread(view: &RolloutView, chosen: Chosen<'_>) -> Option<String> {
     let service = services(chosen)
+        .into_iter()
         .find(|(_, name)| matches!(view.services.get(*name), None | Some(Lookup::Unknown)))
         .map(|(_, name)| format!("Service `{name}`"));
     let route = || {

@@ -12,6 +12,7 @@ use sluice_crds::rollout::status::{
 
 use super::analysis::Verdicts;
 use super::blue_green::{self, BlueGreen, Switched};
+use super::destinations::after_promotion;
 use super::pause;
 use super::problems::Problem;
 use super::routes::Traffic;
@@ -207,7 +208,8 @@ fn promote(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>)
     status.abort = None;
     status.aborted_at = None;
     forget_pauses(status);
-    if let Some(stable) = super::destinations::after_promotion(s.status(), s.canary) {
+    let canary = s.rollout.spec.strategy.canary.as_deref();
+    if let Some(stable) = canary.and_then(|canary| after_promotion(s.status(), canary)) {
         status.canary.get_or_insert_with(CanaryStatus::default).stable_ping_pong = Some(stable);
     }
     let stable_seq = s.sluice().stable_seq.unwrap_or(0).saturating_add(1);
