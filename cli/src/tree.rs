@@ -67,15 +67,26 @@ fn revision(annotations: &BTreeMap<String, String>) -> i64 {
     annotations.get(labels::REVISION).and_then(|r| r.parse().ok()).unwrap_or(0)
 }
 
-/// Which role a hash plays.
-fn role(rollout: &Rollout, hash: Option<&str>) -> Option<&'static str> {
-    let status = rollout.status.as_ref()?;
-    let hash = hash?;
-    if status.stable_rs.as_deref() == Some(hash) {
-        return Some("stable");
+/// Which roles a hash plays, as Argo's plugin names them.
+fn roles(rollout: &Rollout, hash: Option<&str>) -> Vec<&'static str> {
+    let (Some(status), Some(hash)) = (&rollout.status, hash) else { return Vec::new() };
+    let is = |named: Option<&str>| named == Some(hash);
+    let mut roles = Vec::new();
+    if is(status.stable_rs.as_deref()) {
+        roles.push("stable");
+    } else if is(status.current_pod_hash.as_deref()) && rollout.spec.strategy.canary.is_some() {
+        roles.push("canary");
     }
-    let is_current = status.current_pod_hash.as_deref() == Some(hash);
-    (is_current && rollout.spec.strategy.canary.is_some()).then_some("canary")
+    if let Some(own) =
+        status.blue_green.as_ref().filter(|_| rollout.spec.strategy.blue_green.is_some())
+    {
+        if is(own.active_selector.as_deref()) {
+            roles.push("active");
+        } else if is(own.preview_selector.as_deref()) {
+            roles.push("preview");
+        }
+    }
+    roles
 }
 
 struct Tree<'a> {
@@ -178,14 +189,14 @@ impl Tree<'_> {
 
     /// Role, Pods, and when it will be scaled down.
     fn set_info(&self, rs: &ReplicaSet, wanted: i32) -> String {
-        let role = role(&self.family.rollout, hash(rs.labels()));
+        let roles = roles(&self.family.rollout, hash(rs.labels()));
         let left = rs
             .annotations()
             .get(labels::SCALE_DOWN_DEADLINE)
             .and_then(|deadline| deadline.parse::<DateTime<Utc>>().ok())
             .filter(|_| wanted > 0)
             .map(|deadline| (deadline - self.now).num_seconds());
-        let mut info: Vec<String> = role.into_iter().map(str::to_owned).collect();
+        let mut info: Vec<String> = roles.into_iter().map(str::to_owned).collect();
         match self.drawing.dialect {
             Dialect::Argo => {
                 info.extend(left.map(|left| match left {

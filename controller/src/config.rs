@@ -81,6 +81,10 @@ pub struct Flags {
     /// Time between weight leaving a set and capacity leaving it.
     #[arg(long, default_value = "5s", value_parser = seconds)]
     route_confirmation_delay: Duration,
+    /// istiod's debug interface, such as `http://istiod.istio-system:15014`: several are separated by commas. What proxies are known
+    /// to use is waited for no longer than that; without it the delays above decide.
+    #[arg(long, value_delimiter = ',')]
+    istio_debug_address: Vec<String>,
     /// How long an unreachable metrics server holds the weight before that counts as errors.
     #[arg(long, default_value = "10m", value_parser = seconds)]
     outage_budget: Duration,
@@ -98,8 +102,11 @@ pub struct Flags {
 /// What a process may be asked to do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, ValueEnum)]
 pub enum Role {
-    /// Rollouts.
+    /// Rollouts, and the Experiments that they and people begin.
     Rollouts,
+    /// Experiments: a part of the role of Rollouts, as in Argo, and never asked for by itself.
+    #[value(skip)]
+    Experiments,
     /// AnalysisRuns.
     Analysis,
     /// Applications.
@@ -159,6 +166,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// Prometheus of metrics that name no address.
     pub prometheus_address: Option<String>,
+    /// istiod's debug interfaces; empty: what proxies use is not asked for.
+    pub istio_debug_addresses: Vec<String>,
     /// The kustomize binary.
     pub kustomize_binary: PathBuf,
     /// Its version.
@@ -256,6 +265,7 @@ impl Config {
                 fence: FenceRules::ALL,
             },
             prometheus_address: flags.prometheus_address,
+            istio_debug_addresses: flags.istio_debug_address,
             kustomize_binary: flags.kustomize_binary,
             kustomize_version: flags.kustomize_version,
             cache_dir: flags.cache_dir,

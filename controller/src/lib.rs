@@ -25,6 +25,7 @@ mod expectations;
 mod facts;
 mod leadership;
 mod lease;
+mod mesh;
 mod pace;
 mod queue;
 mod reconcile;

@@ -27,6 +27,8 @@ use crate::telemetry::Telemetry;
 
 pub(crate) mod analysis_run;
 pub(crate) mod application;
+pub(crate) mod experiment;
+pub(crate) mod refusals;
 pub(crate) mod rollout;
 
 /// A kind's side of the reconcile.

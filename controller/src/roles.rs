@@ -15,12 +15,15 @@ use crate::execute::Executor;
 use crate::facts::Facts;
 use crate::leadership::Leadership;
 use crate::lease;
+use crate::mesh::{Confirmations, Mesh};
 use crate::pace::Pace;
 use crate::queue::Key;
 use crate::reconcile::analysis_run::{PARALLEL_MEASUREMENTS, RunObserver};
 use crate::reconcile::application::discovery::Kinds;
 use crate::reconcile::application::named::Named;
 use crate::reconcile::application::{ApplicationObserver, FromApplications};
+use crate::reconcile::experiment::ExperimentObserver;
+use crate::reconcile::refusals::Refusals;
 use crate::reconcile::rollout::{RolloutObserver, Taken};
 use crate::reconcile::{Reconcile, Shell};
 use crate::secrets::Secrets;
@@ -42,6 +45,7 @@ pub(crate) struct Parts<'a> {
 pub(crate) struct Roles {
     rollouts: Reconcile<RolloutObserver>,
     runs: Reconcile<RunObserver>,
+    experiments: Reconcile<ExperimentObserver>,
     applications: Reconcile<ApplicationObserver>,
 }
 
@@ -53,7 +57,9 @@ impl Roles {
         let facts = Arc::new(Facts::default());
         let queue = Arc::clone(&stores.queue);
         let secrets = Secrets::new(clients.reads.clone(), queue, config.request_timeout);
+        let confirmations = confirmations(&parts, background);
         let rollouts = RolloutObserver {
+            confirmations,
             clock: Arc::clone(&deps.clock),
             config: Arc::clone(&engine),
             stores: Arc::clone(stores),
@@ -64,6 +70,14 @@ impl Roles {
                 control_namespace: config.application_namespace.clone(),
             }),
             taken: Taken::default(),
+        };
+        let experiments = ExperimentObserver {
+            clock: Arc::clone(&deps.clock),
+            config: Arc::clone(&engine),
+            stores: Arc::clone(stores),
+            facts: Arc::clone(&facts),
+            secrets: Arc::clone(&secrets),
+            refusals: Refusals::default(),
         };
         let runs = RunObserver {
             clock: Arc::clone(&deps.clock),
@@ -79,6 +93,7 @@ impl Roles {
         Self {
             rollouts: Reconcile::new(Arc::new(rollouts), Arc::clone(&shell)),
             runs: Reconcile::new(Arc::new(runs), Arc::clone(&shell)),
+            experiments: Reconcile::new(Arc::new(experiments), Arc::clone(&shell)),
             applications: Reconcile::new(Arc::new(applications), shell),
         }
     }
@@ -88,8 +103,26 @@ impl Roles {
             Role::Rollouts => self.rollouts.reconcile(key).await,
             Role::Applications => self.applications.reconcile(key).await,
             Role::Analysis => self.runs.reconcile(key).await,
+            Role::Experiments => self.experiments.reconcile(key).await,
         }
     }
+}
+
+/// What proxies are known to use; nothing, unless istiod may be asked.
+fn confirmations(parts: &Parts<'_>, background: &mut JoinSet<()>) -> Arc<Confirmations> {
+    let confirmations = Arc::new(Confirmations::default());
+    let addresses = parts.config.istio_debug_addresses.clone();
+    if !addresses.is_empty() {
+        let mesh = Mesh {
+            addresses,
+            http: reqwest::Client::new(),
+            stores: Arc::clone(parts.stores),
+            clock: Arc::clone(&parts.deps.clock),
+            confirmations: Arc::clone(&confirmations),
+        };
+        background.spawn(mesh.watch());
+    }
+    confirmations
 }
 
 fn shell(parts: &Parts<'_>, background: &mut JoinSet<()>) -> Arc<Shell> {

@@ -10,10 +10,13 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
 use sluice_crds::app_project::AppProjectRecord;
+use sluice_crds::experiment::ExperimentRecord;
 use sluice_crds::labels;
 use sluice_crds::object::{Kind, Meta, ObjectRef, ResourceVersion};
 use sluice_crds::rollout::RolloutRecord;
-use sluice_engine::view::{EndpointCounts, Lookup, ReplicaSetRecord, RouteRecord, ServiceRecord};
+use sluice_engine::view::{
+    EndpointCounts, JobRecord, JobSight, Lookup, ReplicaSetRecord, RouteRecord, ServiceRecord,
+};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -33,7 +36,9 @@ mod wakes;
 
 use feed::{Feed, Interest, Sink, Source, Told};
 use live::{Feeding, Live, class_of};
-use records::{ApplicationKept, PodRecord, SliceRecord, WireDestinationRule, WireVirtualService};
+use records::{
+    ApplicationKept, JobPodRecord, PodRecord, SliceRecord, WireDestinationRule, WireVirtualService,
+};
 use references::References;
 use store::{Availability, Changed, Kept, Observed, Store};
 
@@ -45,6 +50,11 @@ pub(crate) struct Stores {
     pub(crate) slices: Arc<Store<SliceRecord>>,
     pub(crate) pods: Arc<Store<PodRecord>>,
     pub(crate) runs: Arc<Store<AnalysisRunRecord>>,
+    pub(crate) experiments: Arc<Store<ExperimentRecord>>,
+    /// Jobs of metrics.
+    pub(crate) jobs: Arc<Store<JobRecord>>,
+    /// Pods of those Jobs.
+    pub(crate) job_pods: Arc<Store<JobPodRecord>>,
     pub(crate) templates: Arc<Store<AnalysisTemplateRecord>>,
     pub(crate) cluster_templates: Arc<Store<AnalysisTemplateRecord>>,
     pub(crate) virtual_services: Arc<Store<RouteRecord>>,
@@ -81,6 +91,9 @@ impl Stores {
             slices: Arc::new(Store::new(Kind::ENDPOINT_SLICE)),
             pods: Arc::new(Store::new(Kind::POD)),
             runs: Arc::new(Store::new(Kind::ANALYSIS_RUN)),
+            experiments: Arc::new(Store::new(Kind::EXPERIMENT)),
+            jobs: Arc::new(Store::new(Kind::JOB)),
+            job_pods: Arc::new(Store::new(Kind::POD)),
             templates: Arc::new(Store::new(Kind::ANALYSIS_TEMPLATE)),
             cluster_templates: Arc::new(Store::new(Kind::CLUSTER_ANALYSIS_TEMPLATE)),
             virtual_services: Arc::new(Store::new(Kind::VIRTUAL_SERVICE)),
@@ -117,9 +130,14 @@ impl Stores {
         let revisions = labels::POD_TEMPLATE_HASH;
         if config.has(Role::Analysis) || config.has(Role::Rollouts) {
             feeds.start::<_, AnalysisRunRecord>(&self.runs, &ours, 60, Self::run_changed);
+            let of_runs = labels::RUN_UID;
+            feeds.start::<_, JobRecord>(&self.jobs, of_runs, 60, Self::job_changed);
+            feeds.start::<_, JobPodRecord>(&self.job_pods, of_runs, 60, Self::job_pod_changed);
         }
         if config.has(Role::Rollouts) {
             feeds.start::<_, RolloutRecord>(&self.rollouts, &ours, 60, Self::rollout_changed);
+            let experiments = &self.experiments;
+            feeds.start::<_, ExperimentRecord>(experiments, &ours, 60, Self::experiment_changed);
             feeds.start::<_, ReplicaSetRecord>(
                 &self.replica_sets,
                 revisions,
@@ -207,6 +225,8 @@ impl Stores {
             state(&*self.slices),
             state(&*self.pods),
             state(&*self.runs),
+            state(&*self.experiments),
+            state(&*self.jobs),
             state(&*self.templates),
             state(&*self.cluster_templates),
             state(&*self.virtual_services),
@@ -222,12 +242,14 @@ impl Stores {
         let key = |role, meta: &Meta| Key::new(role, &*meta.namespace, &*meta.name);
         let rollouts = self.rollouts.all();
         let runs = self.runs.all();
+        let experiments = self.experiments.all();
         let applications = self.applications.all();
         let rollouts = rollouts.iter().map(|record| key(Role::Rollouts, &record.meta));
         let runs = runs.iter().map(|record| key(Role::Analysis, &record.meta));
+        let experiments = experiments.iter().map(|record| key(Role::Experiments, &record.meta));
         let applications =
             applications.iter().map(|kept| key(Role::Applications, &kept.record.meta));
-        rollouts.chain(runs).chain(applications).collect()
+        rollouts.chain(runs).chain(experiments).chain(applications).collect()
     }
 
     /// Sets what the key's view reads, and asks for the content of what is new to it.
@@ -283,6 +305,24 @@ impl Stores {
         };
         let ready = records::ready_by_hash(slices.iter().map(AsRef::as_ref), hash_of);
         EndpointCounts { ready }
+    }
+
+    /// Returns the Jobs of a run, and what keeps their Pods from starting.
+    pub(crate) fn jobs_of(&self, run: &AnalysisRunRecord) -> Lookup<Vec<JobSight>> {
+        if !run.spec.metrics.iter().any(|metric| metric.provider.job.is_some()) {
+            return Lookup::Present(Vec::new());
+        }
+        match self.jobs.availability() {
+            Availability::Pending | Availability::Forbidden(_) => return Lookup::Unknown,
+            Availability::NoKind => return Lookup::NoKind,
+            Availability::Synced => {}
+        }
+        let jobs = self.jobs.indexed(&records::owned_by(&run.meta.uid)).into_iter();
+        let sight = |job: Arc<JobRecord>| {
+            let pods = self.job_pods.indexed(&records::owned_by(&job.meta.uid));
+            JobSight { stuck: pods.iter().find_map(|pod| pod.stuck.clone()), job }
+        };
+        Lookup::Present(jobs.map(sight).collect())
     }
 
     /// Reads route objects that were stubs when a Rollout began to name them: one read each, once.
@@ -352,13 +392,15 @@ impl Stores {
     }
 
     fn store_of(&self, kind: &Kind) -> Option<&dyn Watched> {
-        let all: [&dyn Watched; 12] = [
+        let all: [&dyn Watched; 14] = [
             &*self.rollouts,
             &*self.replica_sets,
             &*self.services,
             &*self.slices,
             &*self.pods,
             &*self.runs,
+            &*self.experiments,
+            &*self.jobs,
             &*self.templates,
             &*self.cluster_templates,
             &*self.virtual_services,
@@ -465,12 +507,19 @@ impl Feeds<'_> {
         let source = Source {
             path: kind.collection_path(namespace),
             selector: encoded(selector),
-            form: if kind == Kind::POD { Form::Metadata } else { Form::Whole },
+            form: if selector == labels::POD_TEMPLATE_HASH && kind == Kind::POD {
+                Form::Metadata
+            } else {
+                Form::Whole
+            },
             page: 250,
             watch_seconds,
             limit: self.config.request_timeout,
         };
-        self.stores.fed.lock().unwrap_or_else(PoisonError::into_inner).insert(kind);
+        // Pods of Jobs are a second store of their kind; nothing waits for them.
+        if selector != labels::RUN_UID || kind != Kind::POD {
+            self.stores.fed.lock().unwrap_or_else(PoisonError::into_inner).insert(kind);
+        }
         let feed = Feed {
             store: Arc::clone(store),
             client: self.client.clone(),

@@ -22,9 +22,11 @@ pub(crate) struct Telemetry {
     registry: Registry,
     reconcile: HistogramVec,
     analysis_reconcile: HistogramVec,
+    experiment_reconcile: HistogramVec,
     application_reconcile: HistogramVec,
     reconcile_error: IntCounterVec,
     analysis_error: IntCounterVec,
+    experiment_error: IntCounterVec,
     application_error: IntCounterVec,
     events: IntCounterVec,
     requests: IntCounterVec,
@@ -54,12 +56,17 @@ impl Telemetry {
         Self {
             reconcile: histogram("rollout_reconcile", "Time of a decision on a Rollout."),
             analysis_reconcile: histogram("analysis_run_reconcile", "Time of a decision on a run."),
+            experiment_reconcile: histogram(
+                "experiment_reconcile",
+                "Time of a decision on an Experiment.",
+            ),
             application_reconcile: histogram(
                 "sluice_application_reconcile",
                 "Time of a decision on an Application.",
             ),
             reconcile_error: counter("rollout_reconcile_error", "Rollouts held up.", object),
             analysis_error: counter("analysis_run_reconcile_error", "Runs held up.", object),
+            experiment_error: counter("experiment_reconcile_error", "Experiments held up.", object),
             application_error: counter(
                 "sluice_application_reconcile_error",
                 "Applications held up.",
@@ -109,6 +116,7 @@ impl Telemetry {
         let metric = match key.role {
             Role::Rollouts => &self.reconcile,
             Role::Analysis => &self.analysis_reconcile,
+            Role::Experiments => &self.experiment_reconcile,
             Role::Applications => &self.application_reconcile,
         };
         metric.with_label_values(&[&key.namespace, &key.name]).observe(took.as_secs_f64());
@@ -118,6 +126,7 @@ impl Telemetry {
         let metric = match key.role {
             Role::Rollouts => &self.reconcile_error,
             Role::Analysis => &self.analysis_error,
+            Role::Experiments => &self.experiment_error,
             Role::Applications => &self.application_error,
         };
         metric.with_label_values(&[&key.namespace, &key.name]).inc();
@@ -151,6 +160,7 @@ impl Telemetry {
         let (time, errors) = match key.role {
             Role::Rollouts => (&self.reconcile, &self.reconcile_error),
             Role::Analysis => (&self.analysis_reconcile, &self.analysis_error),
+            Role::Experiments => (&self.experiment_reconcile, &self.experiment_error),
             Role::Applications => (&self.application_reconcile, &self.application_error),
         };
         // An error says only that there is no such series.

@@ -6,6 +6,7 @@ mod shell {
     mod analysis;
     mod application;
     mod canary;
+    mod experiments;
     pub(crate) mod fakes;
     mod idle;
     pub(crate) mod stage;

@@ -18,6 +18,18 @@ pub const DESIRED_REPLICAS: &str = "rollout.argoproj.io/desired-replicas";
 pub const SCALE_DOWN_DEADLINE: &str = "scale-down-deadline";
 /// Annotation on a Service or DestinationRule: name of the Rollout that manages it (Argo).
 pub const MANAGED_BY: &str = "argo-rollouts.argoproj.io/managed-by-rollouts";
+/// Annotation on a ReplicaSet or Service of an Experiment: name of the Experiment (Argo).
+pub const EXPERIMENT_NAME: &str = "experiment.argoproj.io/name";
+/// Annotation on a ReplicaSet or Service of an Experiment: the template that it is of (Argo).
+pub const EXPERIMENT_TEMPLATE: &str = "experiment.argoproj.io/template-name";
+/// Label on a metric's Job and its Pods: uid of the AnalysisRun (Argo).
+pub const RUN_UID: &str = "analysisrun.argoproj.io/uid";
+/// Annotation on a metric's Job: name of the AnalysisRun (Argo).
+pub const RUN_NAME: &str = "analysisrun.argoproj.io/name";
+/// Annotation on a metric's Job: namespace of the AnalysisRun (Argo).
+pub const RUN_NAMESPACE: &str = "analysisrun.argoproj.io/namespace";
+/// Annotation on a metric's Job: the metric (Argo).
+pub const RUN_METRIC: &str = "analysisrun.argoproj.io/metric-name";
 /// Annotation of kubectl, never copied to ReplicaSets.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Prefix of the fence annotation; the name of the lease follows.
@@ -33,9 +45,15 @@ pub const SCALED_AT: &str = "sluice.dev/scaled-at";
 /// Annotation on what the engine writes: what it wrote last, and how often in a row: `<Rollout> <value> <times>`. Who finds
 /// another value there knows that somebody else wrote it.
 pub const WROTE: &str = "sluice.dev/wrote";
-/// Annotation on an AnalysisRun: the attempt at the revision that it belongs to.
+/// Annotation on a router object: the routes, destinations and subsets that we made there, by Rollout (JSON); removed with the
+/// last of them.
+pub const MADE: &str = "sluice.dev/made";
+/// Annotation on an AnalysisRun or Experiment of a Rollout: the attempt at the revision that it belongs to. On an AnalysisRun of
+/// an Experiment: the `availableAt` of the Experiment that it began after.
 pub const ATTEMPT: &str = "sluice.dev/attempt";
-/// Annotation on an AnalysisRun: we ended it, so how it ended says nothing about the update.
+/// Annotation on an AnalysisRun of an Experiment: the analysis that it is of.
+pub const ANALYSIS: &str = "sluice.dev/analysis";
+/// Annotation on an AnalysisRun or Experiment: we ended it, so how it ended says nothing about the update.
 pub const STOPPED: &str = "sluice.dev/stopped";
 /// Annotation by which a synced object names the Application that tracks it (Argo CD).
 pub const TRACKING_ID: &str = "argocd.argoproj.io/tracking-id";

@@ -32,6 +32,8 @@ pub struct Plan {
     /// Host header.
     pub host: String,
     pub path: String,
+    /// Headers of each request, beside the host.
+    pub headers: Vec<(String, String)>,
     /// Requests a second over all connections; never exceeded on average.
     pub rate: f64,
     /// The load ends after so many requests, when it is not stopped before.
@@ -49,10 +51,18 @@ impl Plan {
             address: format!("127.0.0.1:{}", ports::GATEWAY),
             host: host.to_owned(),
             path: "/".to_owned(),
+            headers: Vec::new(),
             rate,
             count: 1_000_000,
             connections: 4,
         }
+    }
+
+    /// The same with a header on each request.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// The same with an end after `count` requests.
@@ -175,7 +185,11 @@ async fn send(plan: &Plan, connection: &mut Connection) -> Result<(u16, Option<A
         *connection = Some(connect(&plan.address).await?);
     }
     let open = connection.as_mut().context("there is a connection by now")?;
-    let request = Request::get(&plan.path).header("host", &plan.host).body(Empty::new())?;
+    let mut request = Request::get(&plan.path).header("host", &plan.host);
+    for (name, value) in &plan.headers {
+        request = request.header(name, value);
+    }
+    let request = request.body(Empty::new())?;
     let response = open.send_request(request).await?;
     let status = response.status().as_u16();
     let version = response.headers().get("x-version").and_then(|v| v.to_str().ok());

@@ -27,10 +27,11 @@ use crate::bed::{
 };
 
 /// Group, version, kind and plural of everything that is recorded.
-const KINDS: [(&str, &str, &str, &str); 9] = [
+const KINDS: [(&str, &str, &str, &str); 10] = [
     ("argoproj.io", "v1alpha1", "Rollout", "rollouts"),
     ("argoproj.io", "v1alpha1", "Application", "applications"),
     ("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns"),
+    ("argoproj.io", "v1alpha1", "Experiment", "experiments"),
     ("argoproj.io", "v1alpha1", "AnalysisTemplate", "analysistemplates"),
     ("", "v1", "ConfigMap", "configmaps"),
     ("apps", "v1", "ReplicaSet", "replicasets"),

@@ -455,6 +455,9 @@ pub fn api(bed: &Bed, kind: &str, namespace: &str) -> Api<DynamicObject> {
     let (group, version, plural) = match kind {
         "Rollout" => ("argoproj.io", "v1alpha1", "rollouts"),
         "Application" => ("argoproj.io", "v1alpha1", "applications"),
+        "Experiment" => ("argoproj.io", "v1alpha1", "experiments"),
+        "AnalysisRun" => ("argoproj.io", "v1alpha1", "analysisruns"),
+        "Job" => ("batch", "v1", "jobs"),
         "VirtualService" => ("networking.istio.io", "v1", "virtualservices"),
         "ReplicaSet" => ("apps", "v1", "replicasets"),
         "Deployment" => ("apps", "v1", "deployments"),

@@ -1,4 +1,5 @@
 //! The AnalysisRun's reconciler: take the measurements that are due, record what they mean, delete what has outlived its time.
+//! A measurement is a task of the shell, or, of the provider `job`, a Job that the plan creates and the view shows.
 //!
 //! A run owns no traffic, so its status is not fenced: it is written with the resourceVersion that was read, and a late writer
 //! loses. AnalysisRuns have no status subresource; the status is merged into the main object.
@@ -7,16 +8,16 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use sluice_crds::analysis::{AnalysisPhase, AnalysisRunRecord, AnalysisRunStatus};
-use sluice_crds::labels::MANAGER_STATUS;
+use sluice_crds::labels::{MANAGER_ROLLOUT, MANAGER_STATUS};
 use sluice_crds::object::{
     Change, Kind, Meta, ObjectRef, Preconditions, Propagation, Write, merge_patch,
 };
 
-use crate::analysis::judge;
 pub use crate::analysis::judge::Measure;
+use crate::analysis::{jobs, judge};
 use crate::plan::{Decision, Lower, Plan, Reads, Reconciler, Violation, Wake, WakeReason};
 use crate::report::Report;
-use crate::view::RunView;
+use crate::view::{JobSight, RunView};
 
 /// The AnalysisRun's reconciler.
 #[derive(Debug)]
@@ -32,18 +33,63 @@ pub enum RunAction {
         /// Incarnation and version that were seen.
         preconditions: Preconditions,
     },
+    /// Creates the Job that is a measurement.
+    CreateJob {
+        /// The Job.
+        object: ObjectRef,
+        /// Whole object.
+        body: JobBody,
+    },
+    /// Deletes a Job: with its Pods if it still runs, else one that is beyond what is kept.
+    DeleteJob {
+        /// The Job.
+        object: ObjectRef,
+        /// Incarnation and version that were seen.
+        preconditions: Preconditions,
+        /// Whether its Pods go first.
+        propagation: Propagation,
+    },
+}
+
+/// A Job with its arguments filled in. Values of Secrets may be in it: it is never printed.
+#[derive(Clone, PartialEq)]
+pub struct JobBody(Value);
+
+impl std::fmt::Debug for JobBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JobBody(..)")
+    }
+}
+
+/// One line for people: reports, transcripts and traces.
+impl std::fmt::Display for RunAction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Delete { object, .. } | Self::DeleteJob { object, .. } => {
+                write!(f, "delete {object}")
+            }
+            Self::CreateJob { object, .. } => write!(f, "create {object}"),
+        }
+    }
 }
 
 impl Lower for RunAction {
     fn lower(&self) -> Write {
-        match self {
-            Self::Delete { object, preconditions } => Write {
-                object: object.clone(),
-                preconditions: preconditions.clone(),
-                manager: MANAGER_STATUS.into(),
-                change: Change::Delete { propagation: Propagation::Background },
-            },
-        }
+        let (object, preconditions, manager, change) = match self {
+            Self::Delete { object, preconditions } => {
+                let change = Change::Delete { propagation: Propagation::Background };
+                (object, preconditions.clone(), MANAGER_STATUS, change)
+            }
+            Self::CreateJob { object, body: JobBody(body) } => {
+                let change = Change::Create { body: body.clone() };
+                (object, Preconditions::default(), MANAGER_ROLLOUT, change)
+            }
+            Self::DeleteJob { object, preconditions, propagation } => {
+                let change = Change::Delete { propagation: *propagation };
+                (object, preconditions.clone(), MANAGER_ROLLOUT, change)
+            }
+        };
+        Write { object: object.clone(), preconditions, manager: manager.into(), change }
     }
 }
 
@@ -73,6 +119,15 @@ impl Reconciler for AnalysisRunReconciler {
         }
         let verdict = judge::next_status(view);
         let mut report = verdict.report;
+        let (by_jobs, tasks): (BTreeSet<Measure>, BTreeSet<Measure>) =
+            verdict.due.into_iter().partition(|measure| measure.provider.job.is_some());
+        let mut plan = Plan::empty();
+        plan.then(creations(view, &by_jobs));
+        let mut gone = if verdict.ending { open_jobs(view) } else { Vec::new() };
+        let beyond = verdict.kept.iter();
+        gone.extend(beyond.flat_map(|(metric, keep)| beyond_history(view, metric, *keep)));
+        plan.then(gone);
+        report.decided.extend(plan.actions().map(ToString::to_string));
         let status_write = status_write(&run.meta, &run.status, &verdict.status);
         if status_write.is_some() {
             let phase = verdict.status.phase.map_or("Pending", AnalysisPhase::as_str);
@@ -81,8 +136,8 @@ impl Reconciler for AnalysisRunReconciler {
         // The end of a run starts the clock of its deletion.
         let wake = Wake::earliest(verdict.wake, expiry(run, &verdict.status));
         Decision {
-            plan: Plan::empty(),
-            tasks: verdict.due,
+            plan,
+            tasks,
             status_write,
             status: verdict.status,
             notices: verdict.notices,
@@ -93,6 +148,48 @@ impl Reconciler for AnalysisRunReconciler {
 
     fn audit(view: &RunView, decision: &Decision<Self>) -> Vec<Violation> {
         audit(view, decision)
+    }
+}
+
+/// The Jobs that are due and not there yet.
+fn creations(view: &RunView, due: &BTreeSet<Measure>) -> Vec<RunAction> {
+    let run = &view.run.run;
+    let missing = due
+        .iter()
+        .filter(|measure| jobs::find(&view.run, &measure.metric, measure.sequence).is_none());
+    missing
+        .filter_map(|measure| {
+            let job = measure.provider.job.as_ref()?;
+            let body = jobs::body(run, &measure.metric, measure.sequence, job);
+            Some(RunAction::CreateJob {
+                object: jobs::object(run, &measure.metric, measure.sequence),
+                body: JobBody(body),
+            })
+        })
+        .collect()
+}
+
+/// Deletions of the Jobs that still run, with their Pods: nobody waits for them any more.
+fn open_jobs(view: &RunView) -> Vec<RunAction> {
+    let open = view
+        .run
+        .jobs
+        .iter()
+        .filter(|sight| sight.job.end.is_none() && sight.job.meta.deletion_timestamp.is_none());
+    open.map(|sight| deletion(sight, Propagation::Foreground)).collect()
+}
+
+fn beyond_history(view: &RunView, metric: &str, keep: usize) -> Vec<RunAction> {
+    let beyond = jobs::beyond(&view.run, metric, keep).into_iter();
+    beyond.map(|sight| deletion(sight, Propagation::Background)).collect()
+}
+
+fn deletion(sight: &JobSight, propagation: Propagation) -> RunAction {
+    let meta = &sight.job.meta;
+    RunAction::DeleteJob {
+        object: meta.object(Kind::JOB),
+        preconditions: Preconditions::of(meta),
+        propagation,
     }
 }
 
@@ -112,6 +209,7 @@ fn settled(status: AnalysisRunStatus) -> Decision<AnalysisRunReconciler> {
 fn retired(view: &RunView) -> Decision<AnalysisRunReconciler> {
     let run = &view.run.run;
     let mut decision = settled(run.status.clone());
+    decision.plan.then(open_jobs(view));
     let Some(wake) = expiry(run, &run.status) else { return decision };
     if wake.at > view.now {
         decision.report.waits("deletion of the finished run (`ttlStrategy`)", Some(wake.at));
@@ -119,6 +217,7 @@ fn retired(view: &RunView) -> Decision<AnalysisRunReconciler> {
         return decision;
     }
     decision.report.decided.push("deletes the run: its time to live is over".into());
+    decision.plan = Plan::empty();
     decision.plan.then(vec![RunAction::Delete {
         object: run.meta.object(Kind::ANALYSIS_RUN),
         preconditions: Preconditions::of(&run.meta),
@@ -166,6 +265,26 @@ fn audit(view: &RunView, decision: &Decision<AnalysisRunReconciler>) -> Vec<Viol
             id: "S12",
             detail: format!("run {} had ended and is changed or measured again", run.meta.name),
         });
+    }
+    for action in decision.plan.actions() {
+        let known = |object: &ObjectRef| {
+            view.run.jobs.iter().find(|sight| sight.job.meta.name == object.name)
+        };
+        match action {
+            RunAction::CreateJob { object, .. } if ended || known(object).is_some() => {
+                violations.push(Violation {
+                    id: "S20",
+                    detail: format!("{object} is created again, or for a run that has ended"),
+                });
+            }
+            RunAction::DeleteJob { object, .. } if known(object).is_none() => {
+                let detail = format!("{object} is not of run {}", run.meta.name);
+                violations.push(Violation { id: "S16", detail });
+            }
+            RunAction::Delete { .. }
+            | RunAction::CreateJob { .. }
+            | RunAction::DeleteJob { .. } => {}
+        }
     }
     if !ended && after.phase == Some(AnalysisPhase::Successful) {
         for result in after.metric_results.iter().flatten() {

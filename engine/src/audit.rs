@@ -1,4 +1,4 @@
-//! The invariants S1–S25 of a Rollout, checked by code that knows the laws and not the algorithm.
+//! The invariants S1–S25 of a Rollout and of an Experiment, checked by code that knows the laws and not the algorithm.
 //!
 //! [`audit`] looks at one decision and the view that it was made on: it runs before every plan, and a violating decision is
 //! not executed. [`check_history`] looks at what an API server recorded: every revision of every object, whoever wrote it; and
@@ -11,7 +11,9 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sluice_crds::object::Kind;
 
+mod blue_green;
 mod decision;
+mod experiment;
 mod history;
 mod law;
 mod state;
@@ -19,6 +21,7 @@ mod status;
 mod writes;
 
 pub use decision::audit;
+pub use experiment::audit as audit_experiment;
 pub use history::{HistoryRequest, check_history, check_requests};
 
 /// One revision of one object, as a recorder saw it.

@@ -91,6 +91,12 @@ pub struct EpochView {
     pub rules: FenceRules,
 }
 
+/// A view that knows about leadership.
+pub(crate) trait Led {
+    /// Returns what it knows.
+    fn epoch(&self) -> &EpochView;
+}
+
 /// Whether a plan may rely on an object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FenceState {

@@ -1,4 +1,4 @@
-//! Decides what a Rollout or an AnalysisRun does next.
+//! Decides what a Rollout, an Experiment or an AnalysisRun does next.
 //!
 //! The shape is one function: a view of the world in, a decision out ([`plan::Reconciler::decide`]). It cannot fail, waits
 //! for nothing and reads no clock: `now` is a field of the view. Start with [`rollout`], the table of contents of the
@@ -9,6 +9,7 @@ pub mod analysis;
 pub mod analysis_run;
 pub mod audit;
 pub mod config;
+pub mod experiment;
 pub mod fence;
 pub mod lease;
 pub mod owned_fields;

@@ -3,8 +3,10 @@
 //! The engine writes these fields by JSON patch; Git may declare a value for them, but that value counts only when the object
 //! is created. What is owned follows from the Rollout's spec alone, so that sync and engine cannot disagree about it.
 
+use std::collections::BTreeSet;
+
 use sluice_crds::object::{Kind, ObjectRef};
-use sluice_crds::rollout::{RolloutSpec, TrafficRouting};
+use sluice_crds::rollout::{CanaryStrategy, RolloutSpec, TrafficRouting};
 
 /// One field, or a family of fields, of one object.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -20,11 +22,14 @@ pub struct FieldRef {
 pub enum OwnedField {
     /// `spec.selector["rollouts-pod-template-hash"]` of a Service.
     SelectorHash,
-    /// `weight` of each destination of the managed routes of a VirtualService.
+    /// `weight` of each destination of the managed routes of a VirtualService: of the HTTP routes that are named, and of TLS and
+    /// TCP routes that lead to both versions. Also the destinations that the engine added to them, as the note
+    /// ([`Note`](crate::traffic::made::Note)) on the object says.
     Weights(ManagedWeights),
-    /// Whole routes of a VirtualService that the engine creates and removes, by name (`managedRoutes`).
+    /// Whole routes of a VirtualService that the engine creates and removes: those that steps name, and those that the note on
+    /// the object says it made.
     Routes {
-        /// Names.
+        /// Names of the steps' routes.
         names: Vec<String>,
     },
     /// `labels["rollouts-pod-template-hash"]` of a subset of a DestinationRule.
@@ -32,6 +37,8 @@ pub enum OwnedField {
         /// Name of the subset.
         subset: String,
     },
+    /// Whole subsets of a DestinationRule that the engine creates and removes, as the note on the object says.
+    Subsets,
 }
 
 /// Whose weights the engine sets in one VirtualService.
@@ -39,8 +46,8 @@ pub enum OwnedField {
 pub struct ManagedWeights {
     /// Names of HTTP routes; empty: the only one.
     pub http: Vec<String>,
-    /// Whether the weights of all TLS and TCP routes are owned as well.
-    pub tls_and_tcp: bool,
+    /// Names of HTTP routes that the engine may have made above them.
+    pub above: Vec<String>,
     /// Destination that gets all traffic while there is no canary.
     pub stable: RouteTarget,
     /// Destination of the canary.
@@ -80,8 +87,13 @@ impl RouteTarget {
     }
 }
 
-/// Returns the fields that the engine owns for a Rollout with this spec in this namespace, sorted.
-pub fn owned_fields(namespace: &str, spec: &RolloutSpec) -> Vec<FieldRef> {
+/// Returns the fields that the engine owns for a Rollout with this spec in this namespace, sorted. `stable_ping_pong` is what its
+/// status says of `pingPong`: which of the two Services is the stable one.
+pub fn owned_fields(
+    namespace: &str,
+    spec: &RolloutSpec,
+    stable_ping_pong: Option<&str>,
+) -> Vec<FieldRef> {
     let mut fields = Vec::new();
     for service in services(spec) {
         let object = ObjectRef::namespaced(Kind::SERVICE, namespace, service);
@@ -90,8 +102,17 @@ pub fn owned_fields(namespace: &str, spec: &RolloutSpec) -> Vec<FieldRef> {
     if let Some(canary) = &spec.strategy.canary
         && let Some(routing) = &canary.traffic_routing
     {
-        let stable = canary.stable_service.as_deref();
-        istio(namespace, routing, stable, canary.canary_service.as_deref(), &mut fields);
+        let is_ping = stable_ping_pong == Some("ping");
+        let pair = canary.ping_pong.as_ref().map(|pair| {
+            let (ping, pong) = (pair.ping_service.as_str(), pair.pong_service.as_str());
+            if is_ping { (ping, pong) } else { (pong, ping) }
+        });
+        fn set(name: &Option<String>) -> Option<&str> {
+            name.as_deref().filter(|name| !name.is_empty())
+        }
+        let stable = set(&canary.stable_service).or(pair.map(|pair| pair.0));
+        let to_canary = set(&canary.canary_service).or(pair.map(|pair| pair.1));
+        istio(namespace, routing, [stable, to_canary], step_routes(canary), &mut fields);
     }
     fields.sort();
     fields.dedup();
@@ -115,11 +136,21 @@ fn services(spec: &RolloutSpec) -> Vec<&str> {
     names
 }
 
+/// Names of the routes that steps set or remove.
+fn step_routes(canary: &CanaryStrategy) -> Vec<String> {
+    let steps = canary.steps.iter().flatten();
+    let named = steps.flat_map(|step| {
+        let header = step.set_header_route.as_ref().map(|route| &route.name);
+        header.into_iter().chain(step.set_mirror_route.as_ref().map(|route| &route.name))
+    });
+    named.cloned().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 fn istio(
     namespace: &str,
     routing: &TrafficRouting,
-    stable: Option<&str>,
-    canary: Option<&str>,
+    [stable, canary]: [Option<&str>; 2],
+    managed: Vec<String>,
     fields: &mut Vec<FieldRef>,
 ) {
     let Some(istio) = &routing.istio else { return };
@@ -133,21 +164,21 @@ fn istio(
     };
     let stable = target(stable, rule.map(|r| r.stable_subset()));
     let canary = target(canary, rule.map(|r| r.canary_subset()));
-    let managed: Vec<String> =
-        routing.managed_routes.iter().flatten().map(|route| route.name.clone()).collect();
     for service in istio.all_virtual_services() {
         let (name, home) = service.name.split_once('.').unwrap_or((&service.name, namespace));
         let object = ObjectRef::namespaced(Kind::VIRTUAL_SERVICE, home, name);
         let weights = ManagedWeights {
             http: service.routes.clone().unwrap_or_default(),
-            tls_and_tcp: service.tls_routes.is_some() || service.tcp_routes.is_some(),
+            above: managed.clone(),
             stable: stable.clone(),
             canary: canary.clone(),
         };
         fields.push(FieldRef { object: object.clone(), field: OwnedField::Weights(weights) });
-        if !managed.is_empty() {
-            fields.push(FieldRef { object, field: OwnedField::Routes { names: managed.clone() } });
-        }
+        fields.push(FieldRef { object, field: OwnedField::Routes { names: managed.clone() } });
+    }
+    if let Some(rule) = rule {
+        let object = ObjectRef::namespaced(Kind::DESTINATION_RULE, namespace, rule.name.as_str());
+        fields.push(FieldRef { object, field: OwnedField::Subsets });
     }
     for subset in rule.iter().flat_map(|r| [r.stable_subset(), r.canary_subset()]) {
         let object = ObjectRef::namespaced(

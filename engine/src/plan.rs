@@ -126,6 +126,8 @@ pub enum WakeReason {
     MeasurementDue,
     /// A metrics server has been out of reach for its budget.
     OutageBudget,
+    /// The time of an experiment is over.
+    ExperimentEnds,
     /// A finished run is to be deleted.
     TimeToLive,
     /// Git is polled.
@@ -152,6 +154,7 @@ impl WakeReason {
             Self::ProgressDeadline => "progress_deadline",
             Self::MeasurementDue => "measurement_due",
             Self::OutageBudget => "outage_budget",
+            Self::ExperimentEnds => "experiment_ends",
             Self::TimeToLive => "time_to_live",
             Self::Poll => "poll",
             Self::Retry => "retry",

@@ -4,10 +4,15 @@
 //! transition of the status, and collects actions by kind; then it orders them: take weight away, add capacity, switch what
 //! destinations resolve to, move weight, remove capacity. A later kind waits for the next view while an earlier one has work,
 //! so that no action of a plan is judged on a state that another action of it changes.
+//!
+//! The two strategies differ in what moves traffic and what a step is: `progress` has the passes of a canary, `blue_green` its
+//! own. All else is the same for both, and looks at the `Roles` only.
 
 use std::collections::BTreeSet;
 
 use sluice_crds::object::{Kind, ObjectRef};
+use sluice_crds::rollout::steps::TemplateRef;
+use sluice_crds::rollout::strategy::CanaryStrategy;
 use sluice_crds::rollout::{RolloutRecord, RolloutStatus};
 
 use crate::plan::{Decision, Notice, Plan, Reads, Reconciler, Violation, Wake};
@@ -17,9 +22,14 @@ use crate::view::RolloutView;
 mod abort;
 mod action;
 mod analysis;
+mod blue_green;
 mod canary;
+mod capacity;
 mod contention;
 mod deadline;
+mod destinations;
+mod dynamic;
+mod experiment;
 mod fencing;
 mod history;
 mod metadata;
@@ -27,6 +37,7 @@ mod pause;
 mod problems;
 mod replicas;
 mod routes;
+mod rules;
 mod services;
 mod situation;
 mod split;
@@ -37,10 +48,12 @@ pub mod template_hash;
 pub use action::{Action, Role, Target};
 pub use routes::hosts;
 
+use blue_green::BlueGreen;
+use capacity::Capacity;
 use contention::Fight;
 use problems::Check;
 use routes::{Edits, Traffic};
-use situation::Situation;
+use situation::{Chosen, Roles, Situation};
 use steps::Transition;
 
 /// Reconciles Rollouts.
@@ -77,13 +90,11 @@ type Decided = Decision<RolloutReconciler>;
 fn reads(rollout: &RolloutRecord) -> Reads {
     let namespace = &rollout.meta.namespace;
     let mut objects = routes::reads(rollout);
-    if let Some(canary) = rollout.spec.strategy.canary.as_deref() {
-        for name in [&canary.canary_service, &canary.stable_service].into_iter().flatten() {
-            if !name.is_empty() {
-                objects.insert(ObjectRef::namespaced(Kind::SERVICE, namespace, name));
-            }
+    if let Some(chosen) = Chosen::of(&rollout.spec.strategy) {
+        for (_, name) in problems::services(chosen) {
+            objects.insert(ObjectRef::namespaced(Kind::SERVICE, namespace, name));
         }
-        for template in problems::templates(canary) {
+        for template in problems::templates(chosen) {
             objects.insert(if template.cluster_scope == Some(true) {
                 ObjectRef::cluster(Kind::CLUSTER_ANALYSIS_TEMPLATE, template.template_name)
             } else {
@@ -93,6 +104,11 @@ fn reads(rollout: &RolloutRecord) -> Reads {
         }
     }
     Reads { objects }
+}
+
+/// Returns every AnalysisTemplate that an experiment among the steps names.
+pub fn trial_templates(canary: &CanaryStrategy) -> Vec<TemplateRef> {
+    experiment::templates(canary).collect()
 }
 
 fn decide(view: &RolloutView) -> Decided {
@@ -110,20 +126,30 @@ fn decide(view: &RolloutView) -> Decided {
             still(view, report)
         }
         Check::Problems(found) => invalid(view, &found, report),
-        Check::Unjudged(canary, found) => {
-            let s = Situation::observe(view, canary);
+        Check::Unjudged(chosen, found) => {
+            let s = Roles::observe(view, chosen);
             // Who judges the update cannot be asked; to take it back, nobody has to be.
             if abort::find(&s, &analysis::verdicts(&s)).is_on() {
-                progress(view, &s, report)
+                by_strategy(view, chosen, report)
             } else {
                 invalid(view, &found, report)
             }
         }
-        Check::Ready(canary) => progress(view, &Situation::observe(view, canary), report),
+        Check::Ready(chosen) => by_strategy(view, chosen, report),
     }
 }
 
-/// The passes, in order.
+fn by_strategy(view: &RolloutView, chosen: Chosen<'_>, report: Report) -> Decided {
+    match chosen {
+        Chosen::Canary(canary) => progress(view, &Situation::observe(view, canary), report),
+        Chosen::BlueGreen(strategy) => {
+            let roles = Roles::observe(view, chosen);
+            blue_green::progress(view, &BlueGreen::of(&roles, strategy), report)
+        }
+    }
+}
+
+/// The passes of a canary, in order.
 fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decided {
     let mut wake: Option<Wake> = None;
     let traffic = Traffic::observe(view, s.canary);
@@ -139,24 +165,24 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
     let births = births(view, s);
     let split = traffic.map(|traffic| split::decide(s, traffic, &abort)).unwrap_or_default();
     let blind = verdicts.outage().is_some() && !s.is_promoted() && !s.skips_steps();
-    let weights = match (traffic, split.canary) {
-        (Some(traffic), Some(canary)) if blind && canary > traffic.canary.weight => {
-            Edits::default()
-        }
-        (Some(traffic), Some(canary)) => routes::edits(s, traffic, canary, abort.urgency()),
+    let wanted = traffic.and_then(|traffic| split.wanted(s, traffic));
+    let weights = match (traffic, &wanted) {
+        (Some(traffic), Some(wanted)) if blind && wanted.rises(traffic) => Edits::default(),
+        (Some(traffic), Some(wanted)) => routes::edits(s, traffic, wanted, abort.urgency()),
         _ => Edits::default(),
     };
-    let switches =
-        if s.is_changed() { Edits::default() } else { services::switches(s, traffic, &abort) };
+    let switches = match s.is_changed() {
+        true => Edits::default(),
+        false => services::switches(s, traffic, &abort, &split.extra),
+    };
     let capacity = canary::capacity(s, traffic, &abort);
     let mut rest = metadata::upkeep(s);
     rest.extend(analysis::changes(s, &verdicts, &abort));
+    rest.extend(experiment::changes(s, &verdicts, &abort));
     rest.extend(capacity.deadlines.clone());
     rest.extend(history::deletions(s, &verdicts));
 
-    let retreats = traffic.is_some_and(|traffic| {
-        split.canary.is_some_and(|canary| canary < traffic.canary.weight) && !s.is_promoted()
-    });
+    let retreats = traffic.is_some_and(|traffic| split.retreats(traffic)) && !s.is_promoted();
     let fights = [&weights.fights, &switches.fights, &capacity.fights].map(Vec::as_slice).concat();
     let plan = order(births, weights, retreats, switches, &capacity, rest);
     let routed = plan.actions().any(|action| matches!(action, Action::Route { .. }));
@@ -167,10 +193,11 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
     }
 
     let inputs = status::Inputs {
+        part: status::Part::Canary(s),
         traffic,
         verdicts: &verdicts,
         transition: &transition,
-        routed: split.canary.filter(|_| routed),
+        routed: wanted.filter(|_| routed).map(|wanted| wanted.canary),
         contended: &contended,
     };
     let (next, notices) = status::next(s, &inputs);
@@ -180,7 +207,7 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
 }
 
 /// What comes before everything: defaults, adoption, the ReplicaSet of a new template.
-fn births(view: &RolloutView, s: &Situation<'_>) -> Vec<Action> {
+fn births(view: &RolloutView, s: &Roles<'_>) -> Vec<Action> {
     let mut births: Vec<Action> = metadata::adoptions(view);
     if births.is_empty() {
         births.extend(metadata::creation(s));
@@ -212,7 +239,7 @@ fn order(
     weights: Edits,
     retreats: bool,
     switches: Edits,
-    capacity: &canary::Capacity,
+    capacity: &Capacity,
     rest: Vec<Action>,
 ) -> Plan<Action> {
     let mut plan = Plan::empty();
@@ -239,7 +266,7 @@ fn order(
     plan
 }
 
-fn waits(split: &split::Split, capacity: &canary::Capacity) -> Vec<crate::report::Waiting> {
+fn waits(split: &split::Split, capacity: &Capacity) -> Vec<crate::report::Waiting> {
     let mut report = Report::default();
     if let Some(what) = &split.waits {
         report.waits(what.clone(), split.wake.as_ref().map(|wake| wake.at));
@@ -254,7 +281,7 @@ fn waits(split: &split::Split, capacity: &canary::Capacity) -> Vec<crate::report
 struct Outcome<'a> {
     plan: Plan<Action>,
     transition: &'a Transition,
-    /// The canary's share as observed.
+    /// Share of the new version as observed.
     weight: u32,
     status: RolloutStatus,
     notices: Vec<Notice>,
@@ -263,13 +290,13 @@ struct Outcome<'a> {
 /// Puts the fence before the plan, and the status behind it.
 fn conclude(
     view: &RolloutView,
-    s: &Situation<'_>,
+    s: &Roles<'_>,
     outcome: Outcome<'_>,
     mut wake: Option<Wake>,
     mut report: Report,
 ) -> Decided {
     let Outcome { plan, transition, weight, status: next, notices } = outcome;
-    // While a canary has weight, an abort may come at any time: it must not wait for touches.
+    // While the new version has users, an abort may come at any time: it must not wait for touches.
     let exposed = !s.is_promoted() && weight > 0;
     if !plan.is_empty() || exposed || status::is_decisive(transition) {
         let touches = fencing::touches(view, Some(&s.hash));

@@ -12,11 +12,13 @@ use std::sync::Arc;
 use serde_json::Value;
 use sluice_crds::object::ObjectRef;
 use sluice_crds::rollout::TrafficRouting;
+use sluice_crds::rollout::steps::{HeaderMatch, RouteMatch};
 
 use crate::view::{Lookup, RouteRecord};
 
 mod backends;
 pub mod istio;
+pub mod made;
 pub mod registry;
 
 /// The router objects of a view, by address.
@@ -35,6 +37,41 @@ pub struct Destination {
     pub weight: u32,
 }
 
+/// A destination beside canary and stable: a Service of an Experiment (`spec-rollouts` 3.11). The router adds it to every
+/// weighed route, gives it its share, and takes it out once it is not wanted any more.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct ExtraDestination {
+    /// Service in the Rollout's namespace.
+    pub service: String,
+    /// Revision that the Service reaches.
+    pub hash: String,
+    /// Share, 0..=100; taken from the stable one.
+    pub weight: u32,
+}
+
+/// A route that the engine makes above the weighed ones, by the name that the step gives it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RouteRule {
+    /// Name; listed in `managedRoutes`.
+    pub name: String,
+    /// What it does with the requests that it matches.
+    pub kind: RuleKind,
+}
+
+/// What a made route does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RuleKind {
+    /// Sends requests with one of these headers to the canary (`setHeaderRoute`).
+    Header(Vec<HeaderMatch>),
+    /// Sends a copy of such requests to the canary, and the requests themselves by weight (`setMirrorRoute`).
+    Mirror {
+        /// Which requests.
+        matches: Vec<RouteMatch>,
+        /// Share of them that is copied, 0..=100.
+        percentage: u32,
+    },
+}
+
 /// How traffic should be split. The weights add up to 100.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TrafficSplit {
@@ -42,11 +79,17 @@ pub struct TrafficSplit {
     pub canary: Destination,
     /// The last fully promoted version.
     pub stable: Destination,
+    /// Further destinations; one that the Rollout made before and that is not listed is taken out.
+    pub extra: Vec<ExtraDestination>,
+    /// Routes to make; one that the Rollout made before and that is not listed is taken out.
+    pub rules: Vec<RouteRule>,
 }
 
 /// What a router is asked about: one Rollout's routing.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteScope<'a> {
+    /// Name of the Rollout.
+    pub rollout: &'a str,
     /// Namespace of the Rollout.
     pub namespace: &'a str,
     /// `spec.strategy.canary.trafficRouting`.
@@ -57,6 +100,8 @@ pub struct RouteScope<'a> {
     pub stable_service: Option<&'a str>,
     /// Ports of those Services, as far as they are known, by Service name.
     pub ports: &'a BTreeMap<String, Vec<u16>>,
+    /// Names of routes that steps of the Rollout set or remove: such routes are ours as a whole.
+    pub own_routes: &'a BTreeSet<String>,
 }
 
 /// What a router can do; what it cannot is refused at admission, never silently dropped.
@@ -77,7 +122,8 @@ pub struct Abilities {
 pub struct RouteEdit {
     /// The object.
     pub object: ObjectRef,
-    /// JSON patch (RFC 6902); never empty. Tests of names and hosts come before the change that relies on them.
+    /// JSON patch (RFC 6902); never empty. Tests of names and hosts come before the change that relies on them. Beside `spec`
+    /// it may write one annotation: the note of what was made ([`made`]).
     pub operations: Vec<Value>,
 }
 
@@ -130,8 +176,21 @@ pub struct ObservedRoute {
     pub canary: u32,
     /// Weight of the stable version.
     pub stable: u32,
+    /// Weight of the destinations that we added.
+    pub extra: u32,
     /// Weight of all other destinations.
     pub other: u32,
+}
+
+/// A route that the engine made, as it is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct MadeRoute {
+    /// The object.
+    pub object: ObjectRef,
+    /// Name of the route.
+    pub name: String,
+    /// Whether it sends requests, or copies of them, to the canary's destination.
+    pub to_canary: bool,
 }
 
 /// What the subsets of an object select.
@@ -162,7 +221,8 @@ pub trait TrafficRouter: Sync {
     /// Returns everything that is wrong with the routing or its objects, whether or not it stops an edit.
     fn check(&self, scope: &RouteScope<'_>, live: &LiveRoutes) -> Vec<RouteProblem>;
 
-    /// Returns the edits that give canary and stable their weights. What destinations resolve to is not touched.
+    /// Returns the edits that give all destinations their weights, and make or remove routes: one for each object, so that
+    /// weight and routes go together. What destinations resolve to is not touched.
     fn weigh(&self, scope: &RouteScope<'_>, split: &TrafficSplit, live: &LiveRoutes) -> Routed;
 
     /// Returns the edits that make the destinations resolve to their hashes; none for a router whose destinations are
@@ -171,6 +231,9 @@ pub trait TrafficRouter: Sync {
 
     /// Returns the weights of each managed route that is well formed.
     fn observed(&self, scope: &RouteScope<'_>, live: &LiveRoutes) -> Vec<ObservedRoute>;
+
+    /// Returns the routes that the engine made.
+    fn made(&self, scope: &RouteScope<'_>, live: &LiveRoutes) -> Vec<MadeRoute>;
 
     /// Returns what the destinations resolve to; `None` for a router whose destinations are Services, or if the object is not
     /// there.

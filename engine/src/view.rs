@@ -4,17 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
+use sluice_crds::analysis::{AnalysisPhase, AnalysisRunRecord, AnalysisTemplateRecord};
+use sluice_crds::experiment::ExperimentRecord;
 use sluice_crds::labels;
 use sluice_crds::object::{Meta, ObjectRef};
 use sluice_crds::rollout::RolloutRecord;
 use sluice_crds::rollout::steps::TemplateRef;
 
 use crate::config::EngineConfig;
-use crate::fence::EpochView;
+use crate::fence::{EpochView, Led};
 
+mod experiment;
+mod jobs;
 mod records;
 
+pub use experiment::{ExperimentView, Refusal};
+pub use jobs::{JobEnd, JobRecord, JobSight};
 pub use records::{EndpointCounts, ReplicaSetRecord, RouteRecord, ServiceRecord};
 
 /// The result of slow work outside the cluster.
@@ -75,15 +80,27 @@ pub struct RolloutView {
     pub templates: BTreeMap<TemplateRef, Lookup<Arc<AnalysisTemplateRecord>>>,
     /// AnalysisRuns that the Rollout owns, with measurements that are not yet in their status; sorted by name.
     pub analysis_runs: Vec<AnalysisRunView>,
+    /// Experiments of the namespace that the Rollout owns, with the ReplicaSets of their versions; sorted by name.
+    pub experiments: Lookup<Vec<ExperimentSight>>,
     /// What observers of the data plane say about a route object: the version that proxies use. Without an entry the
     /// configured delay decides.
     pub confirmations: BTreeMap<ObjectRef, Fact<String>>,
     /// Other Rollouts that name one of our Services or routes (F30): `Service shop/web` → `shop/other`.
     pub claims: BTreeMap<ObjectRef, String>,
-    /// Names of ReplicaSets of others, as far as known: a create of one of our own met them. Empty almost always.
+    /// Names of ReplicaSets and Experiments of others, as far as known: a create of one of our own met them. Empty almost
+    /// always.
     pub taken: BTreeSet<String>,
     /// Template hashes that the Application managing this Rollout holds in quarantine.
     pub quarantined: BTreeMap<String, String>,
+}
+
+/// An Experiment of a Rollout.
+#[derive(Clone, Debug)]
+pub struct ExperimentSight {
+    /// The Experiment.
+    pub experiment: Arc<ExperimentRecord>,
+    /// The ReplicaSets of its versions; sorted by name.
+    pub replica_sets: Vec<Arc<ReplicaSetRecord>>,
 }
 
 /// An AnalysisRun and the measurements taken since its status was written.
@@ -93,6 +110,8 @@ pub struct AnalysisRunView {
     pub run: Arc<AnalysisRunRecord>,
     /// Measurements that are not in its status yet, in the order in which they ended.
     pub facts: Vec<MeasurementFact>,
+    /// Jobs of its metrics.
+    pub jobs: Vec<JobSight>,
     /// Values of the run's arguments that come from Secrets, by argument name; a missing Secret or key is an error text.
     pub secrets: BTreeMap<String, Result<String, String>>,
 }
@@ -130,6 +149,13 @@ pub enum MeasuredValue {
     List(Vec<MeasuredValue>),
     /// Named values.
     Map(BTreeMap<String, MeasuredValue>),
+    /// No value: what was asked judges itself, as a Job does by its end. Conditions are not looked at.
+    Verdict {
+        /// `Successful`, `Failed` or `Inconclusive`.
+        phase: AnalysisPhase,
+        /// Why; empty if there is nothing to say.
+        message: String,
+    },
 }
 
 /// Why a measurement gave no value.
@@ -159,6 +185,12 @@ pub struct RunView {
     pub config: Arc<EngineConfig>,
     /// The run and what was measured since its status was written.
     pub run: AnalysisRunView,
+}
+
+impl Led for RolloutView {
+    fn epoch(&self) -> &EpochView {
+        &self.epoch
+    }
 }
 
 impl RolloutView {

@@ -1,21 +1,25 @@
 //! Golden cases of every traffic router, and the laws that all of them keep.
 //!
-//! A case is a folder: `split.yaml` (routing, weights, hashes, expected problems), `before.yaml` and `after.yaml` (the router's
-//! objects). Laws: the edits turn `before` into `after`; nothing but weights and hash labels changes; doing it again changes
-//! nothing; the weights of each managed route add up to 100.
+//! A case is a folder: `split.yaml` (routing, weights, hashes, routes of steps, expected problems), `before.yaml` and `after.yaml`
+//! (the router's objects). Laws: the edits turn `before` into `after`; nothing changes but weights, hash labels and what is
+//! ours as a whole, with the note of it; each object is edited once; doing it again changes nothing; the weights of each managed
+//! route add up to 100.
 #![allow(clippy::unwrap_used, reason = "a test; clippy exempts only functions marked as such")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::Value;
-use sluice_crds::labels::POD_TEMPLATE_HASH;
+use serde_json::{Value, json};
+use sluice_crds::labels::{MADE, POD_TEMPLATE_HASH};
 use sluice_crds::object::{Kind, Meta, ObjectRef};
 use sluice_crds::rollout::TrafficRouting;
+use sluice_crds::rollout::steps::{HeaderMatch, RouteMatch};
+use sluice_engine::traffic::made::{Made, Note};
 use sluice_engine::traffic::{
-    Destination, LiveRoutes, RouteScope, Routed, TrafficRouter, TrafficSplit, registry,
+    Destination, ExtraDestination, LiveRoutes, RouteRule, RouteScope, Routed, RuleKind,
+    TrafficRouter, TrafficSplit, registry,
 };
 use sluice_engine::view::{Lookup, RouteRecord};
 
@@ -32,12 +36,84 @@ struct Case {
     stable_hash: String,
     #[serde(default)]
     ports: BTreeMap<String, Vec<u16>>,
+    /// Shares of Experiments.
+    #[serde(default)]
+    extra: Vec<Extra>,
+    /// Routes that steps set.
+    #[serde(default)]
+    rules: Vec<Rule>,
+    /// Names of routes that steps set or remove, if they are more than those of `rules`.
+    #[serde(default)]
+    own_routes: BTreeSet<String>,
     /// What `check` must say, in order.
     #[serde(default)]
     problems: Vec<String>,
     /// Whether the weights can be set in spite of the problems.
     #[serde(default)]
     weighed: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Extra {
+    service: String,
+    #[serde(default)]
+    hash: String,
+    weight: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    name: String,
+    header: Option<Vec<HeaderMatch>>,
+    mirror: Option<Vec<RouteMatch>>,
+    percentage: Option<u32>,
+}
+
+impl Rule {
+    fn to_rule(&self) -> RouteRule {
+        let kind = match (&self.header, &self.mirror) {
+            (Some(matches), None) => RuleKind::Header(matches.clone()),
+            (None, Some(matches)) => {
+                let percentage = self.percentage.unwrap_or(100);
+                RuleKind::Mirror { matches: matches.clone(), percentage }
+            }
+            _ => panic!("rule `{}` is neither `header` nor `mirror`", self.name),
+        };
+        RouteRule { name: self.name.clone(), kind }
+    }
+}
+
+impl Case {
+    fn split(&self) -> TrafficSplit {
+        let to = |hash: &String, weight| Destination {
+            hash: hash.clone(),
+            weight,
+            ..Destination::default()
+        };
+        let extra: Vec<ExtraDestination> = self
+            .extra
+            .iter()
+            .map(|to| ExtraDestination {
+                service: to.service.clone(),
+                hash: to.hash.clone(),
+                weight: to.weight,
+            })
+            .collect();
+        let taken: u32 = extra.iter().map(|to| to.weight).sum();
+        TrafficSplit {
+            canary: to(&self.canary_hash, self.weight),
+            stable: to(&self.stable_hash, 100 - self.weight - taken),
+            extra,
+            rules: self.rules.iter().map(Rule::to_rule).collect(),
+        }
+    }
+
+    fn own(&self) -> BTreeSet<String> {
+        let rules = self.rules.iter().map(|rule| rule.name.clone());
+        rules.chain(self.own_routes.iter().cloned()).collect()
+    }
 }
 
 #[test]
@@ -64,25 +140,17 @@ fn check(router: &dyn TrafficRouter, folder: &Path) {
     let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
     let case: Case = serde_saphyr::from_str(&read("split.yaml")).unwrap();
     let (before, after) = (objects(&read("before.yaml")), objects(&read("after.yaml")));
+    let own_routes = case.own();
     let scope = RouteScope {
+        rollout: "web",
         namespace: "shop",
         routing: &case.traffic_routing,
         canary_service: case.canary_service.as_deref(),
         stable_service: case.stable_service.as_deref(),
         ports: &case.ports,
+        own_routes: &own_routes,
     };
-    let split = TrafficSplit {
-        canary: Destination {
-            hash: case.canary_hash.clone(),
-            weight: case.weight,
-            ..Destination::default()
-        },
-        stable: Destination {
-            hash: case.stable_hash.clone(),
-            weight: 100 - case.weight,
-            ..Destination::default()
-        },
-    };
+    let split = case.split();
     assert!(router.configured(&case.traffic_routing), "{name}");
     let problems: Vec<String> =
         router.check(&scope, &live(&before)).iter().map(ToString::to_string).collect();
@@ -93,13 +161,17 @@ fn check(router: &dyn TrafficRouter, folder: &Path) {
     if let Some(expected) = case.weighed {
         assert_eq!(weighed.problems.is_empty(), expected, "{name}: {:?}", weighed.problems);
     }
+    let edits: BTreeSet<&ObjectRef> = weighed.edits.iter().map(|edit| &edit.object).collect();
+    assert_eq!(edits.len(), weighed.edits.len(), "{name}: one write for each object");
     apply(&weighed, &mut edited);
     apply(&router.aim(&scope, &split, &live(&edited)), &mut edited);
     assert_eq!(edited, after, "{name}");
 
-    for (object, spec) in &before {
+    for (object, whole) in &before {
+        let made = [Note::of(whole).all(), Note::of(&after[object]).all()];
+        let [old, new] = [whole, &after[object]].map(|whole| foreign(whole, &own_routes, &made));
         let mut changed = Vec::new();
-        differences(spec, &after[object], String::new(), &mut changed);
+        differences(&old, &new, String::new(), &mut changed);
         for path in changed {
             let ours = path.ends_with("/weight") || path.contains(POD_TEMPLATE_HASH);
             assert!(ours, "{name}: {object}: {path} is not ours");
@@ -112,10 +184,14 @@ fn check(router: &dyn TrafficRouter, folder: &Path) {
         assert!(!observed.is_empty(), "{name}");
         for route in observed {
             assert_eq!(route.canary, case.weight, "{name}: {}", route.route);
-            let sum = route.canary + route.stable + route.other;
+            let sum = route.canary + route.stable + route.extra + route.other;
             assert_eq!(sum, 100, "{name}: {}", route.route);
         }
     }
+    let made: BTreeSet<String> =
+        router.made(&scope, &live(&after)).into_iter().map(|route| route.name).collect();
+    let wanted: BTreeSet<String> = case.rules.iter().map(|rule| rule.name.clone()).collect();
+    assert_eq!(made, wanted, "{name}: routes of steps");
     if let Some(resolved) = router.resolves(&scope, &live(&after)) {
         let some = |hash: &str| (!hash.is_empty()).then(|| hash.to_owned());
         assert_eq!(resolved.canary, some(&case.canary_hash), "{name}");
@@ -134,7 +210,7 @@ fn objects(yaml: &str) -> BTreeMap<ObjectRef, Value> {
                 other => panic!("unknown kind {other:?}"),
             };
             let meta: Meta = serde_json::from_value(value["metadata"].clone()).unwrap();
-            (meta.object(kind), value["spec"].clone())
+            (meta.object(kind), value)
         })
         .collect()
 }
@@ -142,33 +218,69 @@ fn objects(yaml: &str) -> BTreeMap<ObjectRef, Value> {
 fn live(objects: &BTreeMap<ObjectRef, Value>) -> LiveRoutes {
     objects
         .iter()
-        .map(|(object, spec)| {
-            let spec = Arc::new(spec.clone());
-            let record = RouteRecord { object: object.clone(), meta: Meta::default(), spec };
+        .map(|(object, whole)| {
+            let meta = serde_json::from_value(whole["metadata"].clone()).unwrap();
+            let spec = Arc::new(whole["spec"].clone());
+            let record = RouteRecord { object: object.clone(), meta, spec };
             (object.clone(), Lookup::Present(Arc::new(record)))
         })
         .collect()
+}
+
+/// An object without what is ours as a whole, and without the note of it.
+fn foreign(whole: &Value, own: &BTreeSet<String>, made: &[Made]) -> Value {
+    let mut whole = whole.clone();
+    if let Some(metadata) = whole["metadata"].as_object_mut() {
+        metadata.remove("annotations");
+    }
+    let is_made = |of: fn(&Made) -> &BTreeSet<String>, name: &Value| {
+        name.as_str().is_some_and(|name| made.iter().any(|made| of(made).contains(name)))
+    };
+    for section in ["http", "tls", "tcp"] {
+        let Some(Value::Array(routes)) = whole["spec"].get_mut(section) else { continue };
+        routes.retain(|route| {
+            let named = route["name"].as_str().is_some_and(|name| own.contains(name));
+            !named && !is_made(|made| &made.routes, &route["name"])
+        });
+        for route in routes {
+            let Some(Value::Array(list)) = route.get_mut("route") else { continue };
+            list.retain(|to| !is_made(|made| &made.destinations, &to["destination"]["host"]));
+        }
+    }
+    if let Some(Value::Array(subsets)) = whole["spec"].get_mut("subsets") {
+        subsets.retain(|subset| !is_made(|made| &made.subsets, &subset["name"]));
+    }
+    whole
 }
 
 /// RFC 6902, as far as routers use it.
 fn apply(routed: &Routed, objects: &mut BTreeMap<ObjectRef, Value>) {
     for edit in &routed.edits {
         assert!(!edit.operations.is_empty());
-        let spec = objects.get_mut(&edit.object).unwrap();
+        let whole = objects.get_mut(&edit.object).unwrap();
         for operation in &edit.operations {
-            let path = operation["path"].as_str().unwrap().strip_prefix("/spec").unwrap();
-            let value = &operation["value"];
+            let path = operation["path"].as_str().unwrap();
+            let note = format!("/metadata/annotations/{}", MADE.replace('/', "~1"));
+            assert!(path.starts_with("/spec/") || path == note, "{path}");
+            if path == note && whole["metadata"].get("annotations").is_none() {
+                // Whoever sends the patch sees to it that there are annotations.
+                whole["metadata"]["annotations"] = json!({});
+            }
+            let value = operation["value"].clone();
             if operation["op"] == "test" {
-                assert_eq!(spec.pointer(path), Some(value), "{path}");
+                assert_eq!(whole.pointer(path), Some(&value), "{path}");
                 continue;
             }
             let (parent, key) = path.rsplit_once('/').unwrap();
-            let parent = spec.pointer_mut(parent).unwrap().as_object_mut().unwrap();
-            match operation["op"].as_str().unwrap() {
-                "add" => parent.insert(key.to_owned(), value.clone()),
-                "remove" => Some(parent.remove(key).unwrap()),
-                other => panic!("operation {other}"),
-            };
+            let key = key.replace("~1", "/");
+            match (operation["op"].as_str().unwrap(), whole.pointer_mut(parent).unwrap()) {
+                ("add", Value::Object(map)) => drop(map.insert(key, value)),
+                ("remove", Value::Object(map)) => drop(map.remove(&key).unwrap()),
+                ("add", Value::Array(list)) if key == "-" => list.push(value),
+                ("add", Value::Array(list)) => list.insert(key.parse().unwrap(), value),
+                ("remove", Value::Array(list)) => drop(list.remove(key.parse().unwrap())),
+                (other, _) => panic!("operation {other} on {path}"),
+            }
         }
     }
 }

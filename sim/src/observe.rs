@@ -8,17 +8,20 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
+use sluice_crds::experiment::ExperimentRecord;
 use sluice_crds::labels;
-use sluice_crds::object::{Kind, ObjectRef};
+use sluice_crds::object::{Kind, Meta, ObjectRef};
 use sluice_crds::rollout::RolloutRecord;
 use sluice_crds::rollout::steps::TemplateRef;
 use sluice_engine::config::EngineConfig;
+use sluice_engine::experiment::ExperimentReconciler;
 use sluice_engine::fence::EpochView;
 use sluice_engine::plan::Reconciler;
 use sluice_engine::rollout::RolloutReconciler;
+use sluice_engine::traffic::LiveRoutes;
 use sluice_engine::view::{
-    AnalysisRunView, EndpointCounts, Lookup, MeasurementFact, ReplicaSetRecord, RolloutView,
-    RouteRecord,
+    AnalysisRunView, EndpointCounts, ExperimentSight, ExperimentView, JobRecord, JobSight, Lookup,
+    MeasurementFact, Refusal, ReplicaSetRecord, RolloutView, RouteRecord,
 };
 
 use crate::api_server::ApiServer;
@@ -89,8 +92,9 @@ pub fn rollout(api: &ApiServer, object: &ObjectRef, around: &Surroundings) -> Op
     let runs = api.objects(&Kind::ANALYSIS_RUN, Some(&namespace)).into_iter();
     let runs = runs.filter_map(|run| parsed::<AnalysisRunRecord>(&run));
     let owned = runs.filter(|run| run.meta.is_owned_by(&rollout.meta.uid));
-    let analysis_runs = owned.map(|run| run_view(run, around)).collect();
+    let analysis_runs = owned.map(|run| run_view(api, run, around)).collect();
     let replica_sets = replica_sets(api, &rollout);
+    let experiments = Lookup::Present(experiments(api, &rollout));
     Some(RolloutView {
         now: around.now,
         config: Arc::clone(&around.config),
@@ -103,17 +107,110 @@ pub fn rollout(api: &ApiServer, object: &ObjectRef, around: &Surroundings) -> Op
         routes,
         templates,
         analysis_runs,
+        experiments,
         confirmations: BTreeMap::new(),
         claims: BTreeMap::new(),
         quarantined: BTreeMap::new(),
     })
 }
 
-/// Returns the run with its measurements.
-pub fn run_view(run: AnalysisRunRecord, around: &Surroundings) -> AnalysisRunView {
+fn experiments(api: &ApiServer, rollout: &RolloutRecord) -> Vec<ExperimentSight> {
+    let all = api.objects(&Kind::EXPERIMENT, Some(&rollout.meta.namespace)).into_iter();
+    let all = all.filter_map(|experiment| parsed::<ExperimentRecord>(&experiment));
+    let owned = all.filter(|experiment| experiment.meta.is_owned_by(&rollout.meta.uid));
+    let sight = |experiment: ExperimentRecord| ExperimentSight {
+        replica_sets: sets_of(api, &experiment.meta),
+        experiment: Arc::new(experiment),
+    };
+    owned.map(sight).collect()
+}
+
+fn sets_of(api: &ApiServer, owner: &Meta) -> Vec<Arc<ReplicaSetRecord>> {
+    let all = api.objects(&Kind::REPLICA_SET, Some(&owner.namespace)).into_iter();
+    let all = all.filter_map(|set| parsed::<ReplicaSetRecord>(&set));
+    all.filter(|set| set.meta.is_owned_by(&owner.uid)).map(Arc::new).collect()
+}
+
+/// Returns the view of an Experiment, or `None` if it is not there or cannot be read.
+pub fn experiment(
+    api: &ApiServer,
+    object: &ObjectRef,
+    around: &Surroundings,
+) -> Option<ExperimentView> {
+    let experiment: ExperimentRecord = parsed(&*api.get(object)?)?;
+    let namespace = experiment.meta.namespace.clone();
+    let mut services = BTreeMap::new();
+    let mut templates = BTreeMap::new();
+    for object in ExperimentReconciler::reads(&experiment).objects {
+        if object.kind == Kind::SERVICE {
+            services.insert(object.name.clone(), lookup(api, &object, parsed));
+        } else {
+            follow(api, object, &mut templates);
+        }
+    }
+    let runs = api.objects(&Kind::ANALYSIS_RUN, Some(&namespace)).into_iter();
+    let runs = runs.filter_map(|run| parsed::<AnalysisRunRecord>(&run));
+    let owned = runs.filter(|run| run.meta.is_owned_by(&experiment.meta.uid));
+    let prefix = format!("{}-", experiment.meta.name);
+    let foreign = api.objects(&Kind::REPLICA_SET, Some(&namespace)).into_iter();
+    let foreign = foreign.filter_map(|set| parsed::<ReplicaSetRecord>(&set)).filter(|set| {
+        set.meta.name.starts_with(&prefix) && !set.meta.is_owned_by(&experiment.meta.uid)
+    });
+    Some(ExperimentView {
+        now: around.now,
+        config: Arc::clone(&around.config),
+        epoch: around.epoch.clone(),
+        replica_sets: sets_of(api, &experiment.meta),
+        services,
+        routes: routes_of_owner(api, &experiment),
+        templates,
+        analysis_runs: owned.map(|run| run_view(api, run, around)).collect(),
+        refused: foreign.map(|set| (set.object(), Refusal::Taken)).collect(),
+        experiment: Arc::new(experiment),
+    })
+}
+
+/// The router objects of the Rollout that owns the Experiment.
+fn routes_of_owner(api: &ApiServer, experiment: &ExperimentRecord) -> LiveRoutes {
+    let owner = experiment.meta.owner.as_ref().filter(|owner| owner.kind == "Rollout");
+    let namespace = experiment.meta.namespace.as_str();
+    let owner = owner.map(|owner| ObjectRef::namespaced(Kind::ROLLOUT, namespace, &owner.name));
+    let rollout = owner.and_then(|owner| parsed::<RolloutRecord>(&*api.get(&owner)?));
+    let reads = rollout.map(|rollout| RolloutReconciler::reads(&rollout).objects);
+    let routes = reads
+        .into_iter()
+        .flatten()
+        .filter(|object| [Kind::VIRTUAL_SERVICE, Kind::DESTINATION_RULE].contains(&object.kind));
+    let looked_up = |object: ObjectRef| {
+        let found = lookup(api, &object, |value| route(&object, value));
+        (object, found)
+    };
+    routes.map(looked_up).collect()
+}
+
+/// The Jobs of a run, and the images that their Pods cannot have.
+fn jobs(api: &ApiServer, run: &AnalysisRunRecord) -> Vec<JobSight> {
+    let namespace = Some(run.meta.namespace.as_str());
+    let all = api.objects(&Kind::JOB, namespace).into_iter();
+    let owned = all
+        .filter_map(|job| parsed::<JobRecord>(&job))
+        .filter(|job| job.meta.is_owned_by(&run.meta.uid));
+    let stuck = |job: &JobRecord| {
+        api.objects(&Kind::POD, namespace).into_iter().find_map(|pod| {
+            let meta: Meta = parsed(&pod["metadata"])?;
+            let reason = text(&pod, "/status/containerStatuses/0/state/waiting/reason").to_owned();
+            (meta.is_owned_by(&job.meta.uid) && reason.contains("ImagePull")).then_some(reason)
+        })
+    };
+    owned.map(|job| JobSight { stuck: stuck(&job), job: Arc::new(job) }).collect()
+}
+
+/// Returns the run with its measurements and its Jobs.
+pub fn run_view(api: &ApiServer, run: AnalysisRunRecord, around: &Surroundings) -> AnalysisRunView {
     let key = (run.meta.namespace.clone(), run.meta.name.clone());
     let facts = around.facts.get(&key).cloned().unwrap_or_default();
-    AnalysisRunView { run: Arc::new(run), facts, secrets: BTreeMap::new() }
+    let jobs = jobs(api, &run);
+    AnalysisRunView { run: Arc::new(run), facts, jobs, secrets: BTreeMap::new() }
 }
 
 fn route(object: &ObjectRef, value: &Value) -> Option<RouteRecord> {

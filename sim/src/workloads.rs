@@ -1,9 +1,9 @@
 //! The controllers of a cluster, simulated: ReplicaSets make Pods, Pods become ready or fail, Services get EndpointSlices,
-//! Deployments make ReplicaSets, garbage is collected.
+//! Deployments make ReplicaSets, Jobs run a Pod and end, garbage is collected.
 //!
 //! All of them are level-triggered and deterministic. How a Pod behaves is told by its image and environment as on the bed
 //! (`does-not-exist`, `nonexistent` or a tag ending in `-error` cannot be pulled; `READY_AFTER` is the start time in seconds)
-//! and by annotations: [`READY_AFTER`], [`BEHAVIOUR`].
+//! and by annotations: [`READY_AFTER`], [`BEHAVIOUR`], [`JOB_LASTS`], [`JOB_ENDS`].
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,7 @@ use crate::api_server::ApiServer;
 
 mod deployments;
 mod endpoints;
+mod jobs;
 mod pods;
 mod replica_sets;
 
@@ -21,6 +22,11 @@ mod replica_sets;
 pub const READY_AFTER: &str = "sim.sluice.dev/ready-after";
 /// Annotation of a Pod: `never-ready` (runs and fails its probe) or `crash` (CrashLoopBackOff).
 pub const BEHAVIOUR: &str = "sim.sluice.dev/behaviour";
+
+/// Annotation of a Job's Pod: seconds, fractions allowed, that it runs; default 1.
+pub const JOB_LASTS: &str = "sim.sluice.dev/job-lasts";
+/// Annotation of a Job's Pod: `failed` if it ends so.
+pub const JOB_ENDS: &str = "sim.sluice.dev/job-ends";
 
 /// How long things take.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,11 +122,12 @@ impl Workloads {
 }
 
 fn concerns(api: &ApiServer, settled: u64) -> bool {
-    const KINDS: [&str; 7] = [
+    const KINDS: [&str; 8] = [
         "replicasets",
         "pods",
         "services",
         "deployments",
+        "jobs",
         "endpointslices",
         "namespaces",
         "customresourcedefinitions",
@@ -138,6 +145,7 @@ impl Pass<'_> {
         self.api.collect_garbage(self.now);
         self.deployments();
         self.replica_sets();
+        self.jobs();
         self.pods();
         self.endpoints();
     }

@@ -94,7 +94,7 @@ fn patches(rollout: &Rollout, promote: &PromoteArguments) -> Result<Patches, Fai
     } else {
         let pauses = status.pause_conditions.as_deref().unwrap_or_default();
         let inconclusive = pauses.iter().any(|p| p.reason == "InconclusiveAnalysisRun");
-        if inconclusive && status.controller_pause == Some(true) {
+        if inconclusive && steps > 0 && status.controller_pause == Some(true) {
             fields.insert("pauseConditions".into(), Value::Null);
             fields.insert("controllerPause".into(), json!(false));
             fields.insert("currentStepIndex".into(), json!((index + 1).min(count)));
@@ -155,6 +155,35 @@ mod tests {
                 json!({ "pauseConditions": null, "controllerPause": false, "currentStepIndex": 1 }),
             ),
         );
+    }
+
+    #[test]
+    fn promote_ends_each_pause_of_a_blue_green_rollout_and_skips_no_step() {
+        let promoted = |status: Value| {
+            let rollout: Rollout = serde_json::from_value(json!({
+                "apiVersion": "argoproj.io/v1alpha1",
+                "kind": "Rollout",
+                "metadata": { "name": "web" },
+                "spec": { "paused": true, "strategy": { "blueGreen": { "activeService": "web" } } },
+                "status": status,
+            }))
+            .unwrap();
+            let name = "web".into();
+            let promote = PromoteArguments {
+                name,
+                full: false,
+                skip_current_step: false,
+                skip_all_steps: false,
+            };
+            patches(&rollout, &promote).unwrap()
+        };
+        for reason in ["BlueGreenPause", "InconclusiveAnalysisRun"] {
+            let pause = json!([{ "reason": reason, "startTime": "2026-11-21T12:00:00Z" }]);
+            let patches = promoted(json!({ "controllerPause": true, "pauseConditions": pause }));
+            let status = Some(json!({ "status": { "pauseConditions": null } }));
+            assert_eq!(patches, Patches { status, unpause: true });
+        }
+        assert_eq!(promoted(json!({})), Patches { status: None, unpause: true });
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 use sluice_crds::analysis::AnalysisRunRecord;
+use sluice_crds::experiment::ExperimentRecord;
 use sluice_crds::labels;
 use sluice_crds::object::{Kind, Meta, ObjectRef, ResourceVersion};
 use sluice_crds::rollout::steps::TemplateRef;
@@ -20,7 +21,8 @@ use sluice_engine::plan::Reconciler as _;
 use sluice_engine::report::{Report, WaitingKind};
 use sluice_engine::rollout::RolloutReconciler;
 use sluice_engine::view::{
-    AnalysisRunView, EndpointCounts, Lookup, ReplicaSetRecord, RolloutView, RouteRecord,
+    AnalysisRunView, EndpointCounts, ExperimentSight, Lookup, ReplicaSetRecord, RolloutView,
+    RouteRecord,
 };
 
 use crate::arguments::WhyArguments;
@@ -145,6 +147,7 @@ impl Observer<'_> {
     async fn view(&self, rollout: &Rollout) -> Result<RolloutView, Failure> {
         let record: RolloutRecord = decode(&to_value(rollout)?)?;
         let reads = RolloutReconciler::reads(&record);
+        let experiments = self.experiments(&record).await?;
         let mut view = RolloutView {
             now: Utc::now(),
             config: Arc::new(EngineConfig::default()),
@@ -156,6 +159,7 @@ impl Observer<'_> {
             routes: BTreeMap::new(),
             templates: BTreeMap::new(),
             analysis_runs: self.analysis_runs().await?,
+            experiments: Lookup::Present(experiments),
             confirmations: BTreeMap::new(),
             claims: BTreeMap::new(),
             taken: BTreeSet::new(),
@@ -223,9 +227,27 @@ impl Observer<'_> {
             .map(|run| AnalysisRunView {
                 run: Arc::new(run),
                 facts: Vec::new(),
+                jobs: Vec::new(),
                 secrets: BTreeMap::new(),
             })
             .collect())
+    }
+
+    /// The Rollout's Experiments, if any of its steps is one.
+    async fn experiments(&self, rollout: &RolloutRecord) -> Result<Vec<ExperimentSight>, Failure> {
+        let canary = rollout.spec.strategy.canary.as_deref();
+        let mut steps = canary.and_then(|canary| canary.steps.as_deref()).into_iter().flatten();
+        if !steps.any(|step| step.experiment.is_some()) {
+            return Ok(Vec::new());
+        }
+        let found = self.reader.list(Kind::EXPERIMENT, self.namespace, "").await?;
+        let mut all: Vec<ExperimentRecord> = found.iter().map(decode).collect::<Result<_, _>>()?;
+        all.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
+        let sight = |experiment| ExperimentSight {
+            experiment: Arc::new(experiment),
+            replica_sets: Vec::new(),
+        };
+        Ok(all.into_iter().map(sight).collect())
     }
 
     /// Ready endpoints of a Service by revision: EndpointSlices name Pods, Pods carry the hash.

@@ -10,7 +10,7 @@ use crate::arguments::Dialect;
 use crate::phase;
 use crate::span::span;
 
-use super::{Drawing, Family, hash, revision, role};
+use super::{Drawing, Family, hash, revision};
 
 pub(super) fn draw(family: &Family, drawing: Drawing, now: DateTime<Utc>) -> String {
     match drawing.dialect {
@@ -50,9 +50,15 @@ fn own(family: &Family, drawing: Drawing, now: DateTime<Utc>) -> String {
             "Weight:",
             &match is_done {
                 true => "all on the stable version".to_owned(),
+                false if is_unconfirmed(rollout) => {
+                    format!("{set} set, {actual} sent, and not confirmed by all proxies")
+                }
                 false => format!("{set} set, {actual} in force"),
             },
         );
+    }
+    if let Some(services) = services(rollout) {
+        line("Services:", &services);
     }
     let newest = family.replica_sets.iter().map(|rs| revision(rs.annotations())).max();
     let images: Vec<String> = images(family).into_iter().collect();
@@ -64,7 +70,8 @@ fn own(family: &Family, drawing: Drawing, now: DateTime<Utc>) -> String {
         number(status.ready_replicas)
     );
     if status.stable_rs != status.current_pod_hash {
-        replicas.push_str(&format!(", {} of them canary", ready_canaries(family)));
+        let word = if rollout.spec.strategy.canary.is_some() { "of them canary" } else { "new" };
+        replicas.push_str(&format!(", {} {word}", ready_of_new(family)));
     }
     line("Replicas:", &replicas);
     if let Some(owner) = &family.owner {
@@ -140,10 +147,33 @@ fn analysis(family: &Family) -> Option<String> {
     Some(format!("analysis {}", metrics.collect::<Vec<_>>().join("; ")))
 }
 
-fn ready_canaries(family: &Family) -> i32 {
-    let is_canary = |labels| role(&family.rollout, hash(labels)) == Some("canary");
-    let sets = family.replica_sets.iter().filter(|rs| is_canary(rs.labels()));
+/// Ready Pods of the revision of the template.
+fn ready_of_new(family: &Family) -> i32 {
+    let status = family.rollout.status.as_ref();
+    let current = status.and_then(|status| status.current_pod_hash.as_deref());
+    let is_new = |labels| current.is_some() && hash(labels) == current;
+    let sets = family.replica_sets.iter().filter(|rs| is_new(rs.labels()));
     sets.filter_map(|rs| rs.status.as_ref()?.ready_replicas).sum()
+}
+
+/// Returns which version users and testers of a blue-green Rollout reach.
+fn services(rollout: &Rollout) -> Option<String> {
+    let strategy = rollout.spec.strategy.blue_green.as_deref()?;
+    let status = rollout.status.clone().unwrap_or_default();
+    let own = status.blue_green.clone().unwrap_or_default();
+    let version = |selector: &Option<String>| match selector.as_deref() {
+        None => "no version yet".to_owned(),
+        Some(hash) if status.stable_rs.as_deref() == Some(hash) => "the stable version".to_owned(),
+        Some(hash) if status.current_pod_hash.as_deref() == Some(hash) => {
+            "the new version".to_owned()
+        }
+        Some(hash) => format!("an older version, {hash}"),
+    };
+    let mut text = format!("active on {}", version(&own.active_selector));
+    if strategy.preview_service.is_some() {
+        text.push_str(&format!(", preview on {}", version(&own.preview_selector)));
+    }
+    Some(text)
 }
 
 /// Argo's lines (`spec-rollouts` 10.1).
@@ -185,6 +215,12 @@ fn argo(family: &Family, drawing: Drawing) -> String {
     line("  Ready:", &number(status.ready_replicas));
     line("  Available:", &number(status.available_replicas));
     text
+}
+
+/// Whether somebody watches proxies, and they do not have the present weights yet.
+fn is_unconfirmed(rollout: &Rollout) -> bool {
+    let canary = rollout.status.as_ref().and_then(|status| status.canary.as_ref());
+    canary.and_then(|canary| canary.weights.as_ref()?.verified) == Some(false)
 }
 
 /// Weight that the steps want, and weight that is in force.
@@ -243,7 +279,7 @@ fn images(family: &Family) -> BTreeSet<String> {
         let pod = spec.and_then(|s| s.template.as_ref()).and_then(|t| t.spec.as_ref());
         for container in pod.into_iter().flat_map(|p| &p.containers) {
             let roles = by_image.entry(container.image.clone().unwrap_or_default()).or_default();
-            roles.extend(role(&family.rollout, hash(rs.labels())));
+            roles.extend(super::roles(&family.rollout, hash(rs.labels())));
         }
     }
     by_image
@@ -252,7 +288,8 @@ fn images(family: &Family) -> BTreeSet<String> {
             if roles.is_empty() {
                 return image;
             }
-            let roles: Vec<_> = roles.into_iter().collect();
+            let known = ["canary", "stable", "active", "preview"].into_iter();
+            let roles: Vec<_> = known.filter(|role| roles.contains(role)).collect();
             format!("{image} ({})", roles.join(", "))
         })
         .collect()

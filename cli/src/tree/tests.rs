@@ -62,3 +62,41 @@ fn the_second_line_says_what_the_step_waits_for() {
         "2 of 4: paused, goes on in 4s",
     );
 }
+
+/// The same Pods, as a blue-green update in its pause.
+fn blue_green() -> Family {
+    let mut family = family();
+    let mut rollout = serde_json::to_value(&family.rollout).unwrap();
+    rollout["spec"]["strategy"] = serde_json::json!({ "blueGreen": {
+        "activeService": "checkout", "previewService": "checkout-preview",
+    } });
+    let pause =
+        serde_json::json!({ "reason": "BlueGreenPause", "startTime": "2026-11-21T12:00:54Z" });
+    for (key, value) in [
+        ("phase", serde_json::json!("Paused")),
+        ("message", serde_json::json!("BlueGreenPause")),
+        ("controllerPause", serde_json::json!(true)),
+        ("pauseConditions", serde_json::json!([pause])),
+        ("currentStepIndex", serde_json::Value::Null),
+        ("canary", serde_json::Value::Null),
+        ("sluice", serde_json::Value::Null),
+        (
+            "blueGreen",
+            serde_json::json!({ "activeSelector": "5f7c9d8b6", "previewSelector": "6b9d7f5c4" }),
+        ),
+    ] {
+        rollout["status"][key] = value;
+    }
+    family.rollout = serde_json::from_value(rollout).unwrap();
+    family
+}
+
+#[test]
+fn a_blue_green_update_shows_who_reaches_which_version() {
+    let now = "2026-11-21T12:01:00Z".parse().unwrap();
+    for (name, dialect) in [("blue_green", Dialect::Sluice), ("blue_green_argo", Dialect::Argo)] {
+        let style = Style { color: false, ascii: false };
+        let drawing = Drawing { dialect, style, is_wide: false };
+        insta::assert_snapshot!(name, draw(&blue_green(), drawing, now));
+    }
+}

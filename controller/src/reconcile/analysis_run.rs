@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use sluice_analysis::{Provided, Query, Sample, SampleError, find};
 use sluice_crds::analysis::AnalysisPhase;
-use sluice_crds::object::{Kind, Meta};
+use sluice_crds::object::{Kind, Meta, ObjectRef};
+use sluice_engine::analysis::jobs::measurement_of;
 use sluice_engine::analysis::judge::{Measure, recorded, verdict_of};
 use sluice_engine::analysis_run::AnalysisRunReconciler;
 use sluice_engine::config::EngineConfig;
 use sluice_engine::fence::EpochView;
 use sluice_engine::view::{
-    AnalysisRunView, FailureKind, MeasuredValue, MeasurementFact, MeasurementFailure, RunView,
+    AnalysisRunView, FailureKind, Lookup, MeasuredValue, MeasurementFact, MeasurementFailure,
+    RunView,
 };
 use sluice_lang::Value;
 use tokio::sync::Semaphore;
@@ -21,6 +23,8 @@ use tokio::time::Instant;
 use super::rollout::{owner_of, run_view};
 use super::{Found, Observer, Sight, Work, subject};
 use crate::clock::Clock;
+use crate::config::Role;
+use crate::execute::Outcome;
 use crate::facts::Facts;
 use crate::queue::Key;
 use crate::secrets::Secrets;
@@ -60,7 +64,10 @@ impl Observer for RunObserver {
             results.iter().find(|result| result.name == metric).map_or(0, recorded)
         });
         let subject = subject(Kind::ANALYSIS_RUN, &run.meta);
-        let Some(run) = run_view(&self.facts, &self.secrets, key, run) else {
+        let Lookup::Present(jobs) = self.stores.jobs_of(&run) else {
+            return Sight::Waits("the Jobs of its metrics".into());
+        };
+        let Some(run) = run_view(&self.facts, &self.secrets, key, run, jobs) else {
             return Sight::Waits("a Secret that the run names".into());
         };
         if let Some(until) = self.rollout_first(&run) {
@@ -91,7 +98,7 @@ impl Observer for RunObserver {
             let failed = catch_unwind(judged).unwrap_or(false);
             match owner_of(&with.run) {
                 // The Rollout goes first, before all others; what it writes wakes the run.
-                Some(key) if failed => {
+                Some(key) if failed && key.role == Role::Rollouts => {
                     facts.add_fatal(&measure.uid, fact);
                     stores.queue.wake_first(key);
                 }
@@ -101,6 +108,31 @@ impl Observer for RunObserver {
                 }
             }
         })
+    }
+
+    /// A Job that the API server will not create is a measurement that failed.
+    fn wrote(&self, key: &Key, object: &ObjectRef, outcome: &Outcome) {
+        let Outcome::Refused(words) = outcome else { return };
+        let Some(run) = self.stores.runs.get(&key.namespace, &key.name) else { return };
+        let Some((metric, sequence)) =
+            (object.kind == Kind::JOB).then(|| measurement_of(&run, &object.name)).flatten()
+        else {
+            return;
+        };
+        let now = self.clock.now();
+        let message = format!("Job `{}` cannot be created: {words}", object.name);
+        let failure = MeasurementFailure { kind: FailureKind::Bad, message };
+        let fact = MeasurementFact {
+            metric,
+            sequence,
+            started_at: now,
+            finished_at: now,
+            outcome: Err(failure),
+            metadata: std::collections::BTreeMap::new(),
+        };
+        self.facts.add(&run.meta.uid, fact);
+        self.stores.queue.wake(key.clone());
+        owner_of(&run).into_iter().for_each(|owner| self.stores.queue.wake(owner));
     }
 
     /// Facts of a run that is gone are of no use; they are keyed by uid, and few.
@@ -115,7 +147,7 @@ impl RunObserver {
     /// Returns until when the run's record waits for its Rollout; `None` if it does not.
     fn rollout_first(&self, run: &AnalysisRunView) -> Option<Instant> {
         let until = self.facts.fatal_since(&run.run.meta.uid)? + ROLLOUT_FIRST;
-        let owner = owner_of(&run.run)?;
+        let owner = owner_of(&run.run).filter(|owner| owner.role == Role::Rollouts)?;
         // A Rollout that is not here is decided by nobody here.
         self.stores.rollouts.get(&owner.namespace, &owner.name)?;
         (until > Instant::now()).then_some(until)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
+use sluice_crds::experiment::ExperimentRecord;
 use sluice_crds::object::{Kind, Meta, ObjectRef};
 use sluice_crds::rollout::steps::TemplateRef;
 use sluice_crds::rollout::{LabelSelector, RolloutAnalysis, RolloutRecord};
@@ -11,15 +12,19 @@ use sluice_engine::config::EngineConfig;
 use sluice_engine::fence::EpochView;
 use sluice_engine::plan::Reconciler;
 use sluice_engine::rollout::RolloutReconciler;
-use sluice_engine::view::{AnalysisRunView, Lookup, ReplicaSetRecord, RolloutView};
+use sluice_engine::view::{
+    AnalysisRunView, ExperimentSight, JobSight, Lookup, ReplicaSetRecord, RolloutView,
+};
 
 use super::{Found, Observer, Sight, Work, subject};
 use crate::clock::Clock;
 use crate::config::Role;
 use crate::execute::{NOT_OURS, Outcome};
 use crate::facts::Facts;
+use crate::mesh::Confirmations;
 use crate::queue::Key;
 use crate::secrets::Secrets;
+use crate::stores::store::Availability;
 use crate::stores::{Stores, by_name, records};
 
 mod claims;
@@ -34,9 +39,10 @@ pub(crate) struct RolloutObserver {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) quarantine: Arc<dyn Quarantine>,
     pub(crate) taken: Taken,
+    pub(crate) confirmations: Arc<Confirmations>,
 }
 
-/// Names of ReplicaSets of others that a create of ours met, by Rollout. Forgotten with the process: the next create meets them
+/// Names of ReplicaSets and Experiments of others that a create of ours met, by Rollout. Forgotten with the process: the next create meets them
 /// again.
 #[derive(Default)]
 pub(crate) struct Taken(Mutex<BTreeMap<Key, BTreeSet<String>>>);
@@ -68,7 +74,8 @@ impl Observer for RolloutObserver {
             return Sight::Gone;
         }
         let mut objects = RolloutReconciler::reads(&rollout).objects;
-        let templates = self.templates(&rollout, &mut objects);
+        let named = named_templates(&rollout);
+        let templates = templates(&self.stores, &key.namespace, named, &mut objects);
         let routes = self.routes(&objects);
         let services: BTreeSet<String> = objects
             .iter()
@@ -81,7 +88,9 @@ impl Observer for RolloutObserver {
         hosts.retain(|host| self.stores.services.get(&key.namespace, host).is_some());
         let mut analysis_runs = Vec::new();
         for run in self.stores.runs.indexed(&records::owned_by(&rollout.meta.uid)) {
-            match run_view(&self.facts, &self.secrets, key, run) {
+            // Jobs that may not be read keep no update from being taken back.
+            let jobs = self.stores.jobs_of(&run).present().cloned().unwrap_or_default();
+            match run_view(&self.facts, &self.secrets, key, run, jobs) {
                 Some(view) => analysis_runs.push(view),
                 None => return Sight::Waits("a Secret that an AnalysisRun names".into()),
             }
@@ -98,10 +107,11 @@ impl Observer for RolloutObserver {
             replica_sets: self.replica_sets(&rollout),
             services: by_name(&self.stores.services, &key.namespace, services),
             endpoints,
+            confirmations: self.confirmations.of(routes.keys()),
             routes,
             templates,
             analysis_runs,
-            confirmations: BTreeMap::new(),
+            experiments: self.experiments(&rollout),
             taken: self.taken.of(key),
             claims: claims::of(&self.stores, key, &rollout, &objects),
             quarantined: self.quarantine.of(&rollout),
@@ -133,7 +143,7 @@ impl Observer for RolloutObserver {
     }
 
     fn wrote(&self, key: &Key, object: &ObjectRef, outcome: &Outcome) {
-        if object.kind == Kind::REPLICA_SET
+        if [Kind::REPLICA_SET, Kind::EXPERIMENT].contains(&object.kind)
             && matches!(outcome, Outcome::Refused(words) if words.ends_with(NOT_OURS))
         {
             self.taken.known().entry(key.clone()).or_default().insert(object.name.clone());
@@ -170,6 +180,23 @@ impl RolloutObserver {
         sets
     }
 
+    fn experiments(&self, rollout: &RolloutRecord) -> Lookup<Vec<ExperimentSight>> {
+        let store = &self.stores.experiments;
+        match store.availability() {
+            Availability::Pending | Availability::Forbidden(_) => return Lookup::Unknown,
+            Availability::NoKind => return Lookup::NoKind,
+            Availability::Synced => {}
+        }
+        let sight = |experiment: Arc<ExperimentRecord>| {
+            let owned = records::owned_by(&experiment.meta.uid);
+            let mut replica_sets = self.stores.replica_sets.indexed(&owned);
+            replica_sets.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
+            ExperimentSight { experiment, replica_sets }
+        };
+        let owned = store.indexed(&records::owned_by(&rollout.meta.uid));
+        Lookup::Present(owned.into_iter().map(sight).collect())
+    }
+
     fn routes(
         &self,
         objects: &BTreeSet<ObjectRef>,
@@ -183,39 +210,34 @@ impl RolloutObserver {
         };
         objects.iter().filter_map(lookup).collect()
     }
+}
 
-    /// Returns the templates that the spec names, also through other templates, and adds them to what the Rollout reads.
-    fn templates(
-        &self,
-        rollout: &RolloutRecord,
-        objects: &mut BTreeSet<ObjectRef>,
-    ) -> BTreeMap<TemplateRef, Lookup<Arc<AnalysisTemplateRecord>>> {
-        let namespace = &rollout.meta.namespace;
-        let mut found = BTreeMap::new();
-        let mut open: Vec<TemplateRef> = named_templates(rollout);
-        while let Some(reference) = open.pop() {
-            if found.contains_key(&reference) {
-                continue;
-            }
-            let name = &reference.template_name;
-            let lookup = if reference.cluster_scope == Some(true) {
-                objects.insert(ObjectRef::cluster(Kind::CLUSTER_ANALYSIS_TEMPLATE, &**name));
-                self.stores.cluster_templates.lookup("", name)
-            } else {
-                objects.insert(ObjectRef::namespaced(
-                    Kind::ANALYSIS_TEMPLATE,
-                    &**namespace,
-                    &**name,
-                ));
-                self.stores.templates.lookup(namespace, name)
-            };
-            if let Some(record) = lookup.present() {
-                open.extend(record.spec.templates.iter().flatten().cloned());
-            }
-            found.insert(reference, lookup);
+/// Returns the templates with these names and those that they name, and adds them to what the key reads.
+pub(crate) fn templates(
+    stores: &Stores,
+    namespace: &str,
+    mut open: Vec<TemplateRef>,
+    objects: &mut BTreeSet<ObjectRef>,
+) -> BTreeMap<TemplateRef, Lookup<Arc<AnalysisTemplateRecord>>> {
+    let mut found = BTreeMap::new();
+    while let Some(reference) = open.pop() {
+        if found.contains_key(&reference) {
+            continue;
         }
-        found
+        let name = &reference.template_name;
+        let lookup = if reference.cluster_scope == Some(true) {
+            objects.insert(ObjectRef::cluster(Kind::CLUSTER_ANALYSIS_TEMPLATE, &**name));
+            stores.cluster_templates.lookup("", name)
+        } else {
+            objects.insert(ObjectRef::namespaced(Kind::ANALYSIS_TEMPLATE, namespace, &**name));
+            stores.templates.lookup(namespace, name)
+        };
+        if let Some(record) = lookup.present() {
+            open.extend(record.spec.templates.iter().flatten().cloned());
+        }
+        found.insert(reference, lookup);
     }
+    found
 }
 
 /// Returns the templates that a spec names itself.
@@ -230,8 +252,11 @@ fn named_templates(rollout: &RolloutRecord) -> Vec<TemplateRef> {
     let blue_green = strategy.blue_green.iter();
     let promotion = blue_green
         .flat_map(|bg| bg.pre_promotion_analysis.iter().chain(&bg.post_promotion_analysis));
+    let trials =
+        strategy.canary.iter().flat_map(|canary| sluice_engine::rollout::trial_templates(canary));
     let all: Vec<&RolloutAnalysis> = steps.chain(background).chain(promotion).collect();
-    all.into_iter().flat_map(|analysis| analysis.templates.iter().flatten()).cloned().collect()
+    let named = all.into_iter().flat_map(|analysis| analysis.templates.iter().flatten()).cloned();
+    named.chain(trials).collect()
 }
 
 /// Returns a run with its facts and the values of its arguments; `None` while a Secret is being read.
@@ -240,6 +265,7 @@ pub(crate) fn run_view(
     secrets: &Arc<Secrets>,
     reader: &Key,
     run: Arc<AnalysisRunRecord>,
+    jobs: Vec<JobSight>,
 ) -> Option<AnalysisRunView> {
     let mut values = BTreeMap::new();
     let over = run.status.phase.is_some_and(|phase| phase.is_completed());
@@ -251,11 +277,16 @@ pub(crate) fn run_view(
         }
     }
     let facts = facts.of(&run.meta.uid);
-    Some(AnalysisRunView { run, facts, secrets: values })
+    Some(AnalysisRunView { run, facts, jobs, secrets: values })
 }
 
-/// Returns the key of the Rollout that owns a run.
+/// Returns the key of the Rollout or Experiment that owns a run.
 pub(crate) fn owner_of(run: &AnalysisRunRecord) -> Option<Key> {
-    let owner = run.meta.owner.as_ref().filter(|owner| owner.kind == "Rollout")?;
-    Some(Key::new(Role::Rollouts, &*run.meta.namespace, &*owner.name))
+    let owner = run.meta.owner.as_ref()?;
+    let role = match owner.kind.as_str() {
+        "Rollout" => Role::Rollouts,
+        "Experiment" => Role::Experiments,
+        _ => return None,
+    };
+    Some(Key::new(role, &*run.meta.namespace, &*owner.name))
 }

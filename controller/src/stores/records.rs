@@ -8,10 +8,11 @@ use serde_json::Value;
 use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
 use sluice_crds::app_project::AppProjectRecord;
 use sluice_crds::application::ApplicationRecord;
+use sluice_crds::experiment::ExperimentRecord;
 use sluice_crds::labels;
 use sluice_crds::object::{Kind, Meta, Owner, ResourceVersion};
 use sluice_crds::rollout::RolloutRecord;
-use sluice_engine::view::{ReplicaSetRecord, RouteRecord, ServiceRecord};
+use sluice_engine::view::{JobRecord, ReplicaSetRecord, RouteRecord, ServiceRecord};
 
 use super::store::{Identity, Kept};
 
@@ -65,6 +66,8 @@ kept_by_meta! {
     RouteRecord => none;
     AppProjectRecord => none;
     AnalysisRunRecord => owner_index;
+    ExperimentRecord => owner_index;
+    JobRecord => owner_index;
     ReplicaSetRecord => owner_index;
 }
 
@@ -148,6 +151,88 @@ impl Kept for PodRecord {
     }
     fn same(&self, other: &Self) -> bool {
         self.uid == other.uid && self.hash == other.hash && self.owner == other.owner
+    }
+}
+
+/// A Pod of a metric's Job: whether its images can be had.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(from = "WireJobPod")]
+pub(crate) struct JobPodRecord {
+    pub(crate) meta: Meta,
+    /// Why an image cannot be had.
+    pub(crate) stuck: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireJobPod {
+    metadata: Meta,
+    #[serde(default)]
+    status: WireJobPodStatus,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WireJobPodStatus {
+    init_container_statuses: Option<Vec<WireContainer>>,
+    container_statuses: Option<Vec<WireContainer>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireContainer {
+    name: String,
+    state: WireContainerState,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireContainerState {
+    waiting: Option<WireWaiting>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireWaiting {
+    reason: String,
+    message: String,
+}
+
+/// Reasons of a container that waits for an image which will not come by itself.
+const NO_IMAGE: [&str; 5] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "RegistryUnavailable",
+];
+
+impl From<WireJobPod> for JobPodRecord {
+    fn from(wire: WireJobPod) -> Self {
+        let WireJobPodStatus { init_container_statuses, container_statuses } = wire.status;
+        let containers = [init_container_statuses, container_statuses].into_iter().flatten();
+        let stuck = containers.flatten().find_map(|container| {
+            let waiting = container.state.waiting?;
+            let colon = if waiting.message.is_empty() { "" } else { ": " };
+            NO_IMAGE.contains(&waiting.reason.as_str()).then(|| {
+                format!(
+                    "container `{}`: {}{colon}{}",
+                    container.name, waiting.reason, waiting.message
+                )
+            })
+        });
+        Self { meta: wire.metadata, stuck }
+    }
+}
+
+impl Kept for JobPodRecord {
+    fn identity(&self) -> Identity<'_> {
+        identity(&self.meta)
+    }
+    fn index(&self) -> Option<String> {
+        owner_index(&self.meta)
+    }
+    fn same(&self, other: &Self) -> bool {
+        self.meta.uid == other.meta.uid && self.stuck == other.stuck
     }
 }
 

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
 use sluice_crds::app_project::AppProjectRecord;
+use sluice_crds::experiment::ExperimentRecord;
 use sluice_crds::object::{Kind, Meta, ObjectRef};
 use sluice_crds::rollout::RolloutRecord;
+use sluice_engine::experiment::ExperimentReconciler;
 use sluice_engine::plan::Reconciler;
 use sluice_engine::rollout::RolloutReconciler;
-use sluice_engine::view::{ReplicaSetRecord, RouteRecord, ServiceRecord};
+use sluice_engine::view::{JobRecord, ReplicaSetRecord, RouteRecord, ServiceRecord};
 
 use super::Stores;
-use super::records::{ApplicationKept, PodRecord, SliceRecord};
+use super::records::{ApplicationKept, JobPodRecord, PodRecord, SliceRecord};
 use super::store::Changed;
 use crate::config::Role;
 use crate::queue::Key;
@@ -26,9 +28,62 @@ impl Stores {
     }
 
     pub(super) fn wake_owner(&self, meta: &Meta) {
-        if let Some(owner) = meta.owner.as_ref().filter(|owner| owner.kind == "Rollout") {
-            self.wake(Role::Rollouts, &meta.namespace, &owner.name);
+        let Some(owner) = &meta.owner else { return };
+        match owner.kind.as_str() {
+            "Rollout" => self.wake(Role::Rollouts, &meta.namespace, &owner.name),
+            "Experiment" => {
+                self.wake(Role::Experiments, &meta.namespace, &owner.name);
+                // What an Experiment owns is part of the view of the Rollout that owns the Experiment.
+                let experiment = self.experiments.get(&meta.namespace, &owner.name);
+                let rollout = experiment.and_then(|experiment| experiment.meta.owner.clone());
+                if let Some(rollout) = rollout.filter(|owner| owner.kind == "Rollout") {
+                    self.wake(Role::Rollouts, &meta.namespace, &rollout.name);
+                }
+            }
+            "AnalysisRun" => {
+                self.wake(Role::Analysis, &meta.namespace, &owner.name);
+                // Whoever is judged by the run sees its Jobs as it does.
+                if let Some(run) = self.runs.get(&meta.namespace, &owner.name)
+                    && run.meta.owner.as_ref().is_some_and(|owner| owner.kind != "AnalysisRun")
+                {
+                    self.wake_owner(&run.meta);
+                }
+            }
+            _ => {}
         }
+    }
+
+    pub(super) fn job_changed(&self, change: &Changed<JobRecord>) {
+        for record in change.old.iter().chain(&change.new) {
+            self.wake_owner(&record.meta);
+        }
+    }
+
+    pub(super) fn job_pod_changed(&self, change: &Changed<JobPodRecord>) {
+        for pod in change.old.iter().chain(&change.new) {
+            let job = pod.meta.owner.as_ref().filter(|owner| owner.kind == "Job");
+            let job = job.and_then(|job| self.jobs.get(&pod.meta.namespace, &job.name));
+            if let Some(job) = job {
+                self.wake_owner(&job.meta);
+            }
+        }
+    }
+
+    pub(super) fn experiment_changed(&self, change: &Changed<ExperimentRecord>) {
+        for record in change.old.iter().chain(&change.new) {
+            self.wake_owner(&record.meta);
+        }
+        let Some(record) = change.new.as_ref().or(change.old.as_ref()) else { return };
+        let key = Key::new(Role::Experiments, &*record.meta.namespace, &*record.meta.name);
+        // As of Rollouts: nothing that it reads is forgotten before it is observed again.
+        let objects = match &change.new {
+            Some(record) => {
+                &ExperimentReconciler::reads(record).objects | &self.references.of(&key)
+            }
+            None => BTreeSet::new(),
+        };
+        self.reads(&key, objects);
+        self.queue.wake(key);
     }
 
     pub(super) fn rollout_changed(&self, change: &Changed<RolloutRecord>) {

@@ -41,8 +41,22 @@ pub(crate) fn text(stores: &Stores, leadership: &Leadership) -> String {
     runs.iter().for_each(|record| metric_types(&mut page, record));
     page.gauge("analysis_run_metric_phase", "Phase of a metric of an AnalysisRun.");
     runs.iter().for_each(|record| metric_phases(&mut page, record));
+    experiments(&mut page, stores);
     stores_and_lease(&mut page, stores, leadership);
     page.text
+}
+
+fn experiments(page: &mut Page, stores: &Stores) {
+    page.gauge("experiment_info", "Information about an Experiment.");
+    for record in stores.experiments.all() {
+        let phase = record.status.phase.map_or("", |phase| phase.as_str());
+        let labels = [
+            ("namespace", &*record.meta.namespace),
+            ("name", &*record.meta.name),
+            ("phase", phase),
+        ];
+        page.sample("experiment_info", &labels, 1.0);
+    }
 }
 
 fn stores_and_lease(page: &mut Page, stores: &Stores, leadership: &Leadership) {

@@ -261,6 +261,7 @@ fn kind_of(body: &Value) -> Kind {
         Kind::APP_PROJECT,
         Kind::CONFIG_MAP,
         Kind::REPLICA_SET,
+        Kind::EXPERIMENT,
     ];
     let found = all.into_iter().find(|kind| body["kind"] == json!(kind.kind));
     found.unwrap_or_else(|| panic!("unknown kind: {}", body["kind"]))

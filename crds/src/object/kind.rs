@@ -60,6 +60,8 @@ impl Kind {
     pub const DEPLOYMENT: Self = kind("apps", "v1", "Deployment", "deployments", true);
     /// Pod.
     pub const POD: Self = kind("", "v1", "Pod", "pods", true);
+    /// Job.
+    pub const JOB: Self = kind("batch", "v1", "Job", "jobs", true);
     /// Service.
     pub const SERVICE: Self = kind("", "v1", "Service", "services", true);
     /// EndpointSlice.

@@ -218,6 +218,9 @@ pub struct SluiceStatus {
     /// `spec.replicas` for which the canary last had the available Pods that its weight needs. A greater `spec.replicas` means
     /// that the Rollout grows; fewer Pods than this asks for mean that some were lost.
     pub sized_for: Option<i64>,
+    /// Whether a blue-green update goes back to a revision whose ReplicaSet still waited for its scale-down delay when the update
+    /// began: it needs no pause and no analysis.
+    pub fast_rollback: Option<bool>,
 }
 
 /// A load balancer, seen through its target groups.

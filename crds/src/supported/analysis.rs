@@ -23,13 +23,14 @@ const COUNTS: &[&str] = &[
 const PROVIDERS: &[&str] =
     &["spec.metrics[].provider.prometheus.**", "spec.metrics[].provider.web.**"];
 
+const JOB: &[&str] = &["spec.metrics[].provider.job.**"];
+
 const SIGNED: &[&str] = &[
     "spec.metrics[].provider.prometheus.authentication.sigv4.**",
     "spec.metrics[].provider.web.authentication.sigv4.**",
 ];
 
 const OTHERS: &[&str] = &[
-    "spec.metrics[].provider.job.**",
     "spec.metrics[].provider.datadog.**",
     "spec.metrics[].provider.newRelic.**",
     "spec.metrics[].provider.cloudWatch.**",
@@ -42,12 +43,15 @@ const OTHERS: &[&str] = &[
 ];
 
 const NO_PROVIDER: &str =
-    "use `prometheus` or `web`; a measurement would be an error, never a success";
+    "use `prometheus`, `web` or `job`; a measurement would be an error, never a success";
+const OF_JOBS: &str =
+    "a measurement is recorded once the Job has ended; in the run's own namespace";
 const NO_SIGNATURE: &str = "requests are not signed for AWS yet";
 
 pub(super) const TEMPLATES: &[Feature] = &[
     row("AnalysisTemplate", COUNTS),
     row("AnalysisTemplate", PROVIDERS),
+    works("AnalysisTemplate", JOB, OF_JOBS),
     row("AnalysisTemplate", &["spec.templates.**"]),
     refused("AnalysisTemplate", OTHERS, NO_PROVIDER),
     refused("AnalysisTemplate", SIGNED, NO_SIGNATURE),
@@ -56,13 +60,18 @@ pub(super) const TEMPLATES: &[Feature] = &[
 pub(super) const RUNS: &[Feature] = &[
     row("AnalysisRun", COUNTS),
     row("AnalysisRun", PROVIDERS),
+    works("AnalysisRun", JOB, OF_JOBS),
     row("AnalysisRun", &["spec.terminate", "spec.ttlStrategy.**", "status.**"]),
     refused("AnalysisRun", OTHERS, NO_PROVIDER),
     refused("AnalysisRun", SIGNED, NO_SIGNATURE),
 ];
 
 const fn row(kind: &'static str, paths: &'static [&'static str]) -> Feature {
-    Feature { kind, paths, state: Works, note: "" }
+    works(kind, paths, "")
+}
+
+const fn works(kind: &'static str, paths: &'static [&'static str], note: &'static str) -> Feature {
+    Feature { kind, paths, state: Works, note }
 }
 
 const fn refused(

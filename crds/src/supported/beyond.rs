@@ -26,6 +26,11 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     row("canary through Istio, host level and subset level, HTTP routes", State::Works, ""),
     row("basic canary without a router", State::Works, ""),
     row(
+        "blue-green with preview, analyses before and after the switch, fast rollback",
+        State::Works,
+        "differs from Argo: an abort switches users back first, also while the new version crashes; the preview Service waits for a Pod",
+    ),
+    row(
         "TLS and TCP routes of Istio",
         State::Refused,
         "a Rollout that names them, or whose VirtualService sends them to its Services, says so",
@@ -51,7 +56,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "for what sync applies, and for weights, selectors, subsets and sizes of a Rollout; one who replaces whole objects is not noticed",
     ),
     row(
-        "AnalysisRun with Prometheus and web metrics",
+        "AnalysisRun with Prometheus, web and Job metrics",
         State::Works,
         "other providers are refused: a measurement is an error, never a success",
     ),
@@ -100,7 +105,12 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     row("orphaned resources, impersonation, project roles, single sign-on", State::Accepted, ""),
     row("notifications", State::Accepted, "Events are written; nothing is sent"),
     row(
-        "ApplicationSet, Experiment, blue-green, workloadRef",
+        "Experiment, by itself and as a step of a canary",
+        State::Works,
+        "see `docs/experiments.md`",
+    ),
+    row(
+        "ApplicationSet, workloadRef",
         State::Refused,
         "left alone, with a condition where the kind has one",
     ),

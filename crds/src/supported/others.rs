@@ -66,9 +66,18 @@ pub(super) const APPLICATION_SET: &[Feature] = &[Feature {
     paths: &["spec.**", "status.**"],
 }];
 
-pub(super) const EXPERIMENT: &[Feature] = &[Feature {
-    kind: "Experiment",
-    state: Accepted,
-    note: "nothing is run",
-    paths: &["spec.**", "status.**"],
-}];
+pub(super) const EXPERIMENT: &[Feature] = &[
+    Feature { kind: "Experiment", state: Works, note: "", paths: &["spec.**", "status.**"] },
+    Feature {
+        kind: "Experiment",
+        state: Works,
+        note: "kept byte for byte, with fields that we do not know",
+        paths: &["spec.templates[].template"],
+    },
+    Feature {
+        kind: "Experiment",
+        state: Works,
+        note: "differs from Argo: one that is missing is waited for before any Pod starts",
+        paths: &["spec.analyses[].templateName"],
+    },
+];

@@ -58,17 +58,17 @@ fn what_is_not_acted_on_is_named_once_at_its_uppermost_field() {
             "restartAt": "2026-01-01T00:00:00Z",
             "workloadRef": { "kind": "Deployment", "name": "a" },
             "strategy": { "canary": {
-                "dynamicStableScale": false,
+                "dynamicStableScale": true,
                 "canaryMetadata": { "labels": { "role": "canary" } },
-                "trafficRouting": { "maxTrafficWeight": 100, "istio": { "virtualServices": [{ "name": "a", "tcpRoutes": [{ "port": 1 }] }] } },
-                "steps": [{ "setWeight": 10 }, { "pause": {} }, { "setHeaderRoute": { "name": "a" } }],
+                "trafficRouting": { "maxTrafficWeight": 100, "istio": { "virtualServices": [{ "name": "a", "tcpRoutes": [{ "port": 1 }] }] }, "smi": { "rootService": "a" } },
+                "steps": [{ "setWeight": 10 }, { "pause": {} }, { "setHeaderRoute": { "name": "a" } }, { "plugin": { "name": "a" } }],
             } },
         }),
         &[
             "spec.restartAt: accepted, not acted on yet",
             "spec.strategy.canary.canaryMetadata: accepted, not acted on yet",
-            "spec.strategy.canary.steps[2].setHeaderRoute: refused",
-            "spec.strategy.canary.trafficRouting.istio.virtualServices[0].tcpRoutes: refused",
+            "spec.strategy.canary.steps[3].plugin: refused",
+            "spec.strategy.canary.trafficRouting.smi: refused",
             "spec.workloadRef: refused",
         ],
     );
@@ -77,9 +77,23 @@ fn what_is_not_acted_on_is_named_once_at_its_uppermost_field() {
 #[test]
 fn a_whole_kind_that_is_not_acted_on_says_so_once() {
     check(
-        "Experiment",
-        json!({ "templates": [{ "name": "a" }] }),
+        "ApplicationSet",
+        json!({ "generators": [{ "list": {} }] }),
         &["spec: accepted, not acted on yet"],
+    );
+}
+
+#[test]
+fn an_experiment_works_except_for_traffic_of_its_versions() {
+    let template = json!({ "name": "a", "specRef": "canary" });
+    check("Experiment", json!({ "templates": [{ "name": "a" }], "duration": "5m" }), &[]);
+    let step = |template: &Value| json!({ "strategy": { "canary": { "steps": [{ "experiment": { "templates": [template] } }] } } });
+    check("Rollout", step(&template), &[]);
+    let weighted = json!({ "name": "a", "specRef": "canary", "weight": 5 });
+    check(
+        "Rollout",
+        step(&weighted),
+        &["spec.strategy.canary.steps[0].experiment.templates[0].weight: refused"],
     );
 }
 
@@ -155,7 +169,7 @@ fn what_works_is_not_reported() {
     );
     check(
         "AnalysisTemplate",
-        json!({ "metrics": [{ "name": "a", "provider": { "prometheus": { "query": "up" } } }, { "name": "b", "provider": { "job": { "spec": {} } } }] }),
-        &["spec.metrics[1].provider.job: refused"],
+        json!({ "metrics": [{ "name": "a", "provider": { "prometheus": { "query": "up" } } }, { "name": "b", "provider": { "job": { "spec": {} } } }, { "name": "c", "provider": { "graphite": { "query": "q" } } }] }),
+        &["spec.metrics[2].provider.graphite: refused"],
     );
 }

@@ -191,6 +191,15 @@ fn provider(path: &FieldPath, provider: &Provider, findings: &mut Findings) {
     if let Some(web) = &provider.web {
         check_web(&path.field("web"), web, findings);
     }
+    if let Some(job) = &provider.job
+        && !job.spec["template"].is_object()
+    {
+        findings.hint(
+            path.field("job.spec.template"),
+            "required: a Job runs Pods",
+            "write the Pod template of the Job, with `restartPolicy: Never`",
+        );
+    }
 }
 
 fn check_prometheus(path: &FieldPath, prometheus: &PrometheusMetric, findings: &mut Findings) {

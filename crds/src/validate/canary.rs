@@ -51,6 +51,13 @@ fn services(path: &FieldPath, canary: &CanaryStrategy, findings: &mut Findings) 
         let path = path.field("pingPong");
         findings.required(path.field("pingService"), ping_service);
         findings.required(path.field("pongService"), pong_service);
+        if is_set(canary_service) || is_set(canary.stable_service.as_ref()) {
+            findings.hint(
+                path.clone(),
+                "excludes canaryService and stableService: routes can follow one pair only",
+                "remove one of the two pairs",
+            );
+        }
         if !ping_service.is_empty() && ping_service == pong_service {
             findings.add(path.field("pongService"), "is the pingService, too: they must differ");
         }

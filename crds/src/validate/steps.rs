@@ -316,6 +316,18 @@ fn managed(path: &FieldPath, name: &str, canary: &CanaryStrategy, findings: &mut
             format!("add `- name: {name}` there"),
         );
     }
+    let istio = canary.traffic_routing.as_ref().and_then(|routing| routing.istio.as_ref());
+    let mut weighed = istio
+        .into_iter()
+        .flat_map(|istio| istio.all_virtual_services())
+        .flat_map(|service| service.routes.iter().flatten());
+    if weighed.any(|route| route == name) {
+        findings.hint(
+            path.field("name"),
+            format!("`{name}` is a route whose weights the Rollout sets"),
+            "give the route of the step a name of its own: it is removed with the step",
+        );
+    }
 }
 
 fn string_match(path: &FieldPath, value: &StringMatch, findings: &mut Findings) {

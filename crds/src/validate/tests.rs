@@ -226,6 +226,44 @@ fn both_services_are_needed_and_differ() {
 }
 
 #[test]
+fn two_services_swap_roles_or_have_them_for_good() {
+    let pair = json!({ "pingService": "a", "pongService": "b" });
+    check(
+        canary(json!({ "pingPong": pair })),
+        &[
+            "spec.strategy.canary.pingPong: excludes canaryService and stableService: routes can follow one pair only",
+        ],
+    );
+    check(canary(json!({ "canaryService": null, "stableService": null, "pingPong": pair })), &[]);
+    check(
+        canary(json!({ "canaryService": null, "stableService": null,
+            "pingPong": { "pingService": "a", "pongService": "a" } })),
+        &["spec.strategy.canary.pingPong.pongService: is the pingService, too: they must differ"],
+    );
+}
+
+#[test]
+fn a_route_of_a_step_is_listed_and_is_no_weighed_one() {
+    let matches = json!([{ "headerName": "x", "headerValue": { "exact": "1" } }]);
+    let routing = json!({ "managedRoutes": [{ "name": "staff" }, { "name": "primary" }],
+        "istio": { "virtualService": { "name": "web", "routes": ["primary"] } } });
+    check(
+        canary(json!({ "trafficRouting": routing, "steps": [
+            { "setHeaderRoute": { "name": "staff", "match": matches } },
+            { "setHeaderRoute": { "name": "primary", "match": matches } },
+            { "setMirrorRoute": { "name": "shadow", "percentage": 101 } },
+            { "setMirrorRoute": { "name": "staff", "match": [{ "headers": { "x": {} } }] } },
+        ] })),
+        &[
+            "spec.strategy.canary.steps[1].setHeaderRoute.name: `primary` is a route whose weights the Rollout sets",
+            "spec.strategy.canary.steps[2].setMirrorRoute.name: `shadow` is not in spec.strategy.canary.trafficRouting.managedRoutes",
+            "spec.strategy.canary.steps[2].setMirrorRoute.percentage: 101 is not in 0..=100",
+            "spec.strategy.canary.steps[3].setMirrorRoute.match[0].headers[x]: exactly one of `exact`, `prefix` and `regex` must be set",
+        ],
+    );
+}
+
+#[test]
 fn istio_names_its_objects_once() {
     check(
         canary(

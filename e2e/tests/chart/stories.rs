@@ -45,7 +45,7 @@ const UNUSED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["get"],
-        &["analysisruns", "appprojects", "replicasets"],
+        &["analysisruns", "appprojects", "experiments", "jobs", "replicasets"],
         "a create that meets its own name looks whose it is",
     ),
     (
@@ -53,12 +53,17 @@ const UNUSED: &[(&[&str], &[&str], &str)] = &[
         &["analysistemplates", "gateways", "rollouts", "services", "virtualservices"],
         "sync prunes what Git dropped; this story drops other kinds",
     ),
+    (
+        &["create", "patch", "delete"],
+        &["experiments", "jobs"],
+        "this canary has no experiment among its steps, and no Job among its metrics",
+    ),
     (&["patch"], &["destinationrules"], "subsets; this canary is split by hosts"),
     (&["delete"], &["analysisruns", "replicasets"], "history beyond its limits"),
     (&["create", "patch"], &["namespaces"], "only with `CreateNamespace=true`"),
     (
         &["update"],
-        &["analysisruns/finalizers", "rollouts/finalizers"],
+        &["analysisruns/finalizers", "experiments/finalizers", "rollouts/finalizers"],
         "asked by the admission plugin OwnerReferencesPermissionEnforcement, never by a request",
     ),
     (

@@ -245,6 +245,25 @@ pub(crate) async fn within_the_rollback_window_the_steps_are_skipped(bed: Arc<Be
     stage.then_laws_held().await
 }
 
+pub(crate) async fn set_canary_scale_moves_pods_and_no_weight(bed: Arc<Bed>) -> Result<()> {
+    let steps = "[{setCanaryScale: {replicas: 3}}, {pause: {}}, {setCanaryScale: {weight: 25}}, \
+                 {pause: {}}, {setCanaryScale: {matchTrafficWeight: true}}, {setWeight: 50}, {pause: {}}]";
+    let stage = routed(bed, "scaled", steps, "").await?;
+    stage.when_image_is("web", "demo:v2").await?;
+    for (step, size) in [(1, 3), (3, 1)] {
+        then_paused_at(&stage, step).await?;
+        then_sizes(&stage, size, 4).await?;
+        stage.then_weight("web", 0).await?;
+        stage.when_user_says(&["promote", "web"]).await?;
+    }
+    then_paused_at(&stage, 6).await?;
+    then_sizes(&stage, 2, 4).await?;
+    stage.then_weight("web", 50).await?;
+    stage.when_user_says(&["promote", "web"]).await?;
+    stage.then_healthy("web", "demo:v2").await?;
+    stage.then_laws_held().await
+}
+
 pub(crate) async fn a_background_analysis_judges_from_its_step_and_ends_with_the_update(
     bed: Arc<Bed>,
 ) -> Result<()> {

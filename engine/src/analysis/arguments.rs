@@ -14,6 +14,10 @@ use sluice_lang::legacy;
 
 use crate::view::{AnalysisRunView, Lookup};
 
+mod experiment;
+
+pub use experiment::{Words, experiment_run_spec, guessed_words, passed_on, template_of};
+
 /// Templates by reference, as a view holds them.
 pub type Templates = BTreeMap<TemplateRef, Lookup<Arc<AnalysisTemplateRecord>>>;
 
@@ -195,25 +199,38 @@ pub fn run_spec(
     templates: &Templates,
     source: &RolloutSource<'_>,
 ) -> Result<AnalysisRunSpec, ArgumentError> {
-    let template = flatten(analysis.templates.as_deref().unwrap_or_default(), templates)?;
     let given = analysis.args.as_deref().unwrap_or_default();
-    let mut args = Vec::new();
-    for declared in template.args.into_iter().flatten() {
+    let (dry_run, retention) = (&analysis.dry_run, &analysis.measurement_retention);
+    let templates_of = analysis.templates.as_deref().unwrap_or_default();
+    assembled(templates_of, templates, dry_run.as_ref(), retention.as_ref(), |declared| {
         let given = given.iter().find(|argument| argument.name == declared.name);
-        args.push(resolved_argument(declared, given, source)?);
-    }
+        resolved_argument(declared, given, source)
+    })
+}
+
+/// Joins templates, and rules that come with the reference to them, to the spec of a run.
+fn assembled(
+    refs: &[TemplateRef],
+    templates: &Templates,
+    dry_run: Option<&Vec<DryRun>>,
+    retention: Option<&Vec<MeasurementRetention>>,
+    resolve: impl Fn(Argument) -> Result<Argument, ArgumentError>,
+) -> Result<AnalysisRunSpec, ArgumentError> {
+    let template = flatten(refs, templates)?;
+    let args: Result<Vec<Argument>, ArgumentError> =
+        template.args.into_iter().flatten().map(resolve).collect();
     let joined = |mut own: Vec<DryRun>| {
-        own.extend(analysis.dry_run.iter().flatten().cloned());
+        own.extend(dry_run.into_iter().flatten().cloned());
         Some(own).filter(|rules| !rules.is_empty())
     };
     let dry_run = joined(template.dry_run.unwrap_or_default());
-    let mut retention = template.measurement_retention.unwrap_or_default();
-    retention.extend(analysis.measurement_retention.iter().flatten().cloned());
-    let measurement_retention = Some(retention).filter(|rules| !rules.is_empty());
+    let mut kept = template.measurement_retention.unwrap_or_default();
+    kept.extend(retention.into_iter().flatten().cloned());
+    let measurement_retention = Some(kept).filter(|rules| !rules.is_empty());
     rules_are_unique(&dry_run, &measurement_retention)?;
     Ok(AnalysisRunSpec {
         metrics: template.metrics.unwrap_or_default(),
-        args: Some(args).filter(|args| !args.is_empty()),
+        args: Some(args?).filter(|args| !args.is_empty()),
         dry_run,
         measurement_retention,
         terminate: None,
@@ -229,29 +246,45 @@ fn resolved_argument(
     let name = declared.name.clone();
     let literal =
         |value: String| Argument { name: name.clone(), value: Some(value), value_from: None };
-    if let Some(given) = given {
-        if let Some(value) = &given.value {
-            return Ok(literal(value.clone()));
-        }
-        let from = given.value_from.as_ref();
-        if let Some(which) = from.and_then(|from| from.pod_template_hash_value.as_deref()) {
-            return hash(&name, which, source).map(literal);
-        }
-        if let Some(field) = from.and_then(|from| from.field_ref.as_ref()) {
-            return field_of(&name, &field.field_path, source).map(literal);
-        }
+    if let Some(given) = given
+        && let Some(value) = given_value(&name, given, source)?
+    {
+        return Ok(literal(value));
     }
     if declared.value.is_some() {
         return Ok(Argument { value_from: None, ..declared });
     }
     let from = declared.value_from.as_ref();
     if let Some(field) = from.and_then(|from| from.field_ref.as_ref()) {
-        return field_of(&name, &field.field_path, source).map(literal);
+        return field_of_rollout(&name, &field.field_path, source).map(literal);
     }
     if from.is_some_and(|from| from.secret_key_ref.is_some()) {
         return Ok(declared);
     }
-    Err(ArgumentError::Invalid(format!("argument `{name}` has no value: pass it in `args`")))
+    Err(without_value(&name))
+}
+
+fn without_value(name: &str) -> ArgumentError {
+    ArgumentError::Invalid(format!("argument `{name}` has no value: pass it in `args`"))
+}
+
+/// The value that a Rollout's analysis gives an argument; `None` if it gives none.
+fn given_value(
+    name: &str,
+    given: &AnalysisArgument,
+    source: &RolloutSource<'_>,
+) -> Result<Option<String>, ArgumentError> {
+    if let Some(value) = &given.value {
+        return Ok(Some(value.clone()));
+    }
+    let from = given.value_from.as_ref();
+    if let Some(which) = from.and_then(|from| from.pod_template_hash_value.as_deref()) {
+        return hash(name, which, source).map(Some);
+    }
+    match from.and_then(|from| from.field_ref.as_ref()) {
+        Some(field) => field_of_rollout(name, &field.field_path, source).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn hash(name: &str, which: &str, source: &RolloutSource<'_>) -> Result<String, ArgumentError> {
@@ -269,14 +302,22 @@ fn hash(name: &str, which: &str, source: &RolloutSource<'_>) -> Result<String, A
     })
 }
 
-/// Metadata as the downward API gives it; everything else is a path into the object that must end in a plain value.
-fn field_of(name: &str, path: &str, source: &RolloutSource<'_>) -> Result<String, ArgumentError> {
+fn field_of_rollout(
+    name: &str,
+    path: &str,
+    source: &RolloutSource<'_>,
+) -> Result<String, ArgumentError> {
     let rollout = json!({
         "metadata": source.rollout.meta,
         "spec": source.rollout.spec,
         "status": source.rollout.status,
     });
-    let mut value = &rollout;
+    field_of(name, path, "Rollout", &rollout)
+}
+
+/// Metadata as the downward API gives it; everything else is a path into the object that must end in a plain value.
+fn field_of(name: &str, path: &str, kind: &str, object: &Value) -> Result<String, ArgumentError> {
+    let mut value = object;
     for part in path_parts(path) {
         let inner = match value {
             Value::Array(items) => part.parse().ok().and_then(|index: usize| items.get(index)),
@@ -284,7 +325,7 @@ fn field_of(name: &str, path: &str, source: &RolloutSource<'_>) -> Result<String
         };
         value = inner.ok_or_else(|| {
             ArgumentError::Invalid(format!(
-                "argument `{name}`: the Rollout has no field `{path}` (nothing at `{part}`)"
+                "argument `{name}`: the {kind} has no field `{path}` (nothing at `{part}`)"
             ))
         })?;
     }
@@ -298,7 +339,7 @@ fn field_of(name: &str, path: &str, source: &RolloutSource<'_>) -> Result<String
             .collect::<Vec<_>>()
             .join("\n")),
         Value::Null | Value::Array(_) | Value::Object(_) => Err(ArgumentError::Invalid(format!(
-            "argument `{name}`: field `{path}` of the Rollout is no plain value"
+            "argument `{name}`: field `{path}` of the {kind} is no plain value"
         ))),
     }
 }

@@ -10,7 +10,7 @@
 //! the metric has no `consecutiveErrorLimit` of its own.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -22,10 +22,11 @@ use sluice_crds::object::{Kind, ObjectRef};
 use sluice_crds::validate;
 
 use super::arguments::{self, ArgumentError};
+use super::jobs;
 use crate::config::EngineConfig;
 use crate::plan::{Notice, Severity, Wake, WakeReason};
 use crate::report::Report;
-use crate::view::{AnalysisRunView, RunView};
+use crate::view::{AnalysisRunView, MeasurementFact, RunView};
 
 mod measurement;
 mod metric;
@@ -87,6 +88,10 @@ pub struct RunVerdict {
     pub status: AnalysisRunStatus,
     /// Measurements that should be under way.
     pub due: BTreeSet<Measure>,
+    /// Whether what is still being measured is to be ended: the run is over, or about to be.
+    pub ending: bool,
+    /// How many measurements, and Jobs, are kept of each metric that is measured by Jobs.
+    pub kept: BTreeMap<String, usize>,
     /// When the next measurement is due.
     pub wake: Option<Wake>,
     /// Metrics and runs that ended.
@@ -124,8 +129,10 @@ pub fn verdict_of(run: &AnalysisRunView, now: DateTime<Utc>, config: &EngineConf
 pub fn next_status(view: &RunView) -> RunVerdict {
     let assessed = assess(&view.run, view.now, &view.config);
     let mut verdict = RunVerdict {
+        ending: assessed.terminating || is_completed(&assessed.status),
         status: assessed.status,
         due: BTreeSet::new(),
+        kept: assessed.kept,
         wake: None,
         notices: Vec::new(),
         report: Report::default(),
@@ -134,7 +141,7 @@ pub fn next_status(view: &RunView) -> RunVerdict {
     if let Some(problem) = assessed.waiting {
         verdict.report.waits(problem, None);
     }
-    if assessed.terminating || is_completed(&verdict.status) {
+    if verdict.ending {
         return verdict;
     }
     for metric in &assessed.metrics {
@@ -174,6 +181,8 @@ struct Assessed {
     /// Metrics with arguments filled in; empty if they could not be.
     metrics: Vec<Metric>,
     terminating: bool,
+    /// How many measurements are kept of each metric that is measured by Jobs.
+    kept: BTreeMap<String, usize>,
     /// What keeps it from being measured, if that ends by itself.
     waiting: Option<String>,
 }
@@ -181,8 +190,13 @@ struct Assessed {
 fn assess(run: &AnalysisRunView, now: DateTime<Utc>, config: &EngineConfig) -> Assessed {
     let spec = &run.run.spec;
     let mut status = run.run.status.clone();
-    let still =
-        |status, waiting| Assessed { status, metrics: Vec::new(), terminating: false, waiting };
+    let still = |status, waiting| Assessed {
+        status,
+        metrics: Vec::new(),
+        terminating: false,
+        kept: BTreeMap::new(),
+        waiting,
+    };
     if is_completed(&status) {
         return still(status, None);
     }
@@ -200,9 +214,35 @@ fn assess(run: &AnalysisRunView, now: DateTime<Utc>, config: &EngineConfig) -> A
         }
     };
     status.started_at.get_or_insert(now.into());
+    let take = Take { metrics: &metrics, rules: &rules, run, config };
     for fact in &run.facts {
-        let Some(metric) = metrics.iter().find(|metric| metric.name == fact.metric) else {
-            continue;
+        take.record(&mut status, fact);
+    }
+    for metric in &metrics {
+        let sequence = result_of(&status, &metric.name).map_or(0, recorded);
+        if let Some(fact) = jobs::fact(run, metric, sequence, now) {
+            take.record(&mut status, &fact);
+        }
+    }
+    let terminating = conclude(spec, &metrics, &rules, &mut status, now);
+    let by_jobs = metrics.iter().filter(|metric| metric.provider.job.is_some());
+    let kept = by_jobs.map(|metric| (metric.name.clone(), rules.retention(&metric.name))).collect();
+    Assessed { status, metrics, terminating, kept, waiting: None }
+}
+
+/// What it takes to record a measurement.
+struct Take<'a> {
+    metrics: &'a [Metric],
+    rules: &'a rules::Rules,
+    run: &'a AnalysisRunView,
+    config: &'a EngineConfig,
+}
+
+impl Take<'_> {
+    /// Records a measurement, unless it is in the status already.
+    fn record(&self, status: &mut AnalysisRunStatus, fact: &MeasurementFact) {
+        let Some(metric) = self.metrics.iter().find(|metric| metric.name == fact.metric) else {
+            return;
         };
         let results = status.metric_results.get_or_insert_default();
         let index = match results.iter().position(|result| result.name == metric.name) {
@@ -210,7 +250,7 @@ fn assess(run: &AnalysisRunView, now: DateTime<Utc>, config: &EngineConfig) -> A
             None => {
                 results.push(MetricResult {
                     name: metric.name.clone(),
-                    dry_run: rules.is_dry_run(&metric.name).then_some(true),
+                    dry_run: self.rules.is_dry_run(&metric.name).then_some(true),
                     ..MetricResult::default()
                 });
                 results.len() - 1
@@ -218,14 +258,12 @@ fn assess(run: &AnalysisRunView, now: DateTime<Utc>, config: &EngineConfig) -> A
         };
         let result = &mut results[index];
         if fact.sequence == recorded(result) && !metric::is_completed(result) {
-            let taken = measurement::judged(metric, fact, &run.secrets);
-            metric::record(metric, result, taken, fact, config);
-            metric::trim(result, rules.retention(&metric.name));
+            let taken = measurement::judged(metric, fact, &self.run.secrets);
+            metric::record(metric, result, taken, fact, self.config);
+            metric::trim(result, self.rules.retention(&metric.name));
             metric::assess(metric, result, Terminating::No);
         }
     }
-    let terminating = conclude(spec, &metrics, &rules, &mut status, now);
-    Assessed { status, metrics, terminating, waiting: None }
 }
 
 /// Whether open metrics must end with what they have.

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sluice_crds::labels::ROUTED_AT;
+use sluice_crds::labels::{MADE, ROUTED_AT};
 use sluice_crds::object::{Change, Kind, ObjectRef, Write};
 use sluice_crds::rollout::RolloutRecord;
 use sluice_crds::rollout::status::RolloutStatus;
 
-use super::law::{RouteShares, Routing, least_available, need, replicas, weights};
+use super::law::{RouteShares, Routing, foreign_part, least_available, need, replicas, weights};
 use super::writes;
 use crate::fence::FenceState;
 use crate::plan::{Decision, Lower, Violation};
 use crate::rollout::{Action, RolloutReconciler};
-use crate::view::{Lookup, ReplicaSetRecord, RolloutView};
+use crate::traffic::made::{Made, Note};
+use crate::view::{Fact, Lookup, ReplicaSetRecord, RolloutView, RouteRecord};
 
 type Decided = Decision<RolloutReconciler>;
 
@@ -29,9 +30,19 @@ pub fn audit(view: &RolloutView, decision: &Decided) -> Vec<Violation> {
         audit.switches(&traffic, &mut found);
         audit.sizes(&traffic, &mut found);
     }
+    audit.blue_green(&mut found);
     audit.ownership(&mut found);
     audit.status(&mut found);
     found
+}
+
+/// What the write notes as made; `None` if it leaves the note as it is.
+fn made_by(write: &Write, rollout: &str) -> Option<Made> {
+    let Change::JsonPatch { operations } = &write.change else { return None };
+    let path = format!("/metadata/annotations/{}", MADE.replace('/', "~1"));
+    let note = operations.iter().find(|op| op["path"].as_str() == Some(&path))?;
+    let text = note["value"].as_str().unwrap_or_default().to_owned();
+    Some(Note::read(&BTreeMap::from([(MADE.to_owned(), text)])).made(rollout))
 }
 
 pub(super) fn violation(id: &'static str, detail: impl Into<String>) -> Violation {
@@ -51,13 +62,15 @@ pub(super) struct Traffic<'a> {
     canary: Option<String>,
     stable: Option<String>,
     weights: BTreeMap<String, u32>,
+    /// Whether a route of the engine's leads to the canary's destination.
+    exposed: bool,
     /// When weights were last changed by us.
     routed_at: Option<DateTime<Utc>>,
 }
 
 impl<'a> Traffic<'a> {
     pub(super) fn of(view: &'a RolloutView) -> Option<Self> {
-        let routing = Routing::of(&view.rollout.spec)?;
+        let routing = Routing::of(&view.rollout)?;
         let named = |kind: &Kind, name: &str| {
             view.routes
                 .iter()
@@ -65,10 +78,13 @@ impl<'a> Traffic<'a> {
                 .and_then(|(_, lookup)| lookup.present())
         };
         let mut shares = Vec::new();
-        let mut routed_at = None;
+        let (mut routed_at, mut exposed) = (None, false);
         for name in routing.virtual_services() {
             let Some(record) = named(&Kind::VIRTUAL_SERVICE, name) else { continue };
-            shares.extend(routing.shares(name, &record.spec));
+            let note = Note::read(&record.meta.annotations);
+            let own = routing.own(&note.made(&view.rollout.meta.name).routes);
+            shares.extend(routing.shares(name, &record.spec, &own));
+            exposed |= routing.is_exposed(&record.spec, &own);
             let at = record.meta.annotations.get(ROUTED_AT);
             let at = at.and_then(|at| DateTime::parse_from_rfc3339(at).ok()).map(|at| at.to_utc());
             routed_at = at.max(routed_at);
@@ -80,7 +96,12 @@ impl<'a> Traffic<'a> {
         };
         let (canary, stable) = routing.reached(selected, rule.map(|rule| rule.spec.as_ref()));
         let weights = weights(&shares, &canary, &stable);
-        Some(Self { routing, shares, canary, stable, weights, routed_at })
+        Some(Self { routing, shares, canary, stable, weights, exposed, routed_at })
+    }
+
+    /// Whether a route of the engine's leads to the revision.
+    fn is_exposed(&self, hash: &str) -> bool {
+        self.exposed && self.canary.as_deref() == Some(hash)
     }
 
     pub(super) fn weight(&self, hash: &str) -> u32 {
@@ -105,22 +126,26 @@ impl Audit<'_> {
         self.set(hash).map_or(0, ReplicaSetRecord::available)
     }
 
+    pub(super) fn size(&self, hash: &str) -> u32 {
+        self.set(hash).map_or(0, |rs| rs.replicas)
+    }
+
     fn suffices(&self, hash: &str, weight: u32) -> bool {
         let spec = &self.rollout.spec;
         let wanted = need(spec, self.status_now(), hash, weight);
         self.available(hash) >= least_available(spec, wanted)
     }
 
-    fn actions(&self) -> impl Iterator<Item = &Action> {
+    pub(super) fn actions(&self) -> impl Iterator<Item = &Action> {
         self.decision.plan.actions()
     }
 
-    fn stable(&self) -> Option<&str> {
+    pub(super) fn stable(&self) -> Option<&str> {
         self.status_now().stable_rs.as_deref().filter(|hash| !hash.is_empty())
     }
 
     /// Revision of the template, as recorded.
-    fn candidate(&self) -> Option<&str> {
+    pub(super) fn candidate(&self) -> Option<&str> {
         let current = self.status_now().current_pod_hash.as_deref()?;
         (Some(current) != self.stable()).then_some(current)
     }
@@ -171,6 +196,9 @@ impl Audit<'_> {
                 | Action::SetMinReady { .. }
                 | Action::StartAnalysis { .. }
                 | Action::StopAnalysis { .. }
+                | Action::CreateService { .. }
+                | Action::StartExperiment { .. }
+                | Action::StopExperiment { .. }
                 | Action::Annotate { .. }
                 | Action::Delete { .. } => false,
             };
@@ -250,7 +278,12 @@ impl Audit<'_> {
                 found.push(violation("S1", format!("the patch of {object} does not fit")));
                 continue;
             };
-            let shares = traffic.routing.shares(&object.name, &spec);
+            let before = Note::read(&record.meta.annotations).made(&self.rollout.meta.name);
+            let after = made_by(&action.lower(), &self.rollout.meta.name).unwrap_or(before.clone());
+            self.foreign_content(action, record, &spec, [&before, &after], found);
+            let own = traffic.routing.own(&after.routes);
+            self.own_routes(traffic, traffic.routing.is_exposed(&spec, &own), found);
+            let shares = traffic.routing.shares(&object.name, &spec, &own);
             for share in &shares {
                 if !share.in_range || share.total != 100 {
                     let total = share.total;
@@ -275,6 +308,44 @@ impl Audit<'_> {
                 "S7",
                 "an abort is recorded, and its plan does not begin with the weight",
             ));
+        }
+    }
+
+    /// S18: what is not ours stays as it is, byte for byte and in its order.
+    fn foreign_content(
+        &self,
+        action: &Action,
+        record: &RouteRecord,
+        spec: &Value,
+        made: [&Made; 2],
+        found: &mut Vec<Violation>,
+    ) {
+        let Some(routing) = Routing::of(self.rollout) else { return };
+        let all = |of: fn(&Made) -> &BTreeSet<String>| -> BTreeSet<String> {
+            made.into_iter().flat_map(of).cloned().collect()
+        };
+        let own = routing.own(&all(|made| &made.routes));
+        let added = all(|made| &made.destinations);
+        if foreign_part(&record.spec, &own, &added) != foreign_part(spec, &own, &added) {
+            let object = &action.target().object;
+            found.push(violation("S18", format!("{object}: the patch changes what is not ours")));
+        }
+    }
+
+    /// S3, S7: a route of our own comes only when the candidate is behind it, and never to what is aborted.
+    fn own_routes(&self, traffic: &Traffic<'_>, exposed: bool, found: &mut Vec<Violation>) {
+        if !exposed || traffic.exposed || replicas(&self.rollout.spec) == 0 {
+            return;
+        }
+        let reached = traffic.canary.as_deref().unwrap_or_default();
+        if self.available(reached) == 0 || Some(reached) != self.candidate() {
+            let what = format!(
+                "a route of its own would lead to {reached}, which has no available Pod or is not the candidate"
+            );
+            found.push(violation("S3", what));
+        }
+        if self.status_now().abort == Some(true) {
+            found.push(violation("S7", format!("aborted {reached} would get a route of its own")));
         }
     }
 
@@ -333,7 +404,9 @@ impl Audit<'_> {
         let most = |of: fn(&RouteShares) -> i64| {
             u32::try_from(traffic.shares.iter().map(of).max().unwrap_or(0).max(0)).unwrap_or(100)
         };
-        let (canary, stable) = (most(|s| s.canary), most(|s| s.stable));
+        // A route of our own leads to the canary's destination as a whole.
+        let canary = most(|s| s.canary).max(u32::from(traffic.exposed));
+        let stable = most(|s| s.stable);
         let mut switched = false;
         for action in self.actions() {
             let changes: Vec<(&Option<String>, Option<&String>, u32)> = match action {
@@ -390,7 +463,14 @@ impl Audit<'_> {
                     format!("{hash} carries {weight} % and would shrink to {to}, below {wanted}"),
                 ));
             }
-            if Some(hash.as_str()) == self.stable() && *to < n {
+            let follows = self.follows_traffic();
+            if traffic.is_exposed(hash) && *to == 0 {
+                found.push(violation(
+                    "S5",
+                    format!("{hash} would shrink to 0 while a route of its own leads to it"),
+                ));
+            }
+            if Some(hash.as_str()) == self.stable() && *to < n && !follows {
                 found.push(violation(
                     "S4",
                     format!("stable {hash} would shrink to {to}, below {n}"),
@@ -409,14 +489,27 @@ impl Audit<'_> {
                 ));
             }
             let aborted = self.status_now().abort == Some(true);
-            if aborted && Some(hash.as_str()) == self.candidate() && weight > 0 {
+            let drains = follows && *to >= wanted;
+            if aborted && Some(hash.as_str()) == self.candidate() && weight > 0 && !drains {
                 found.push(violation("S7", format!("aborted {hash} would shrink with {weight} %")));
             }
         }
     }
 
+    /// Whether sets shrink as traffic leaves them (`dynamicStableScale`).
+    fn follows_traffic(&self) -> bool {
+        let canary = self.rollout.spec.strategy.canary.as_deref();
+        canary.is_some_and(|canary| canary.dynamic_stable_scale == Some(true))
+    }
+
     fn all_observed(&self) -> bool {
-        !self.view.confirmations.is_empty()
+        let known = |object: &ObjectRef, version: &str| {
+            let fact = self.view.confirmations.get(object);
+            matches!(fact, Some(Fact::Known(seen, _)) if seen == version)
+        };
+        let routes = self.view.routes.values().filter_map(Lookup::present);
+        let mut routes = routes.filter(|route| route.object.kind == Kind::VIRTUAL_SERVICE);
+        routes.all(|route| known(&route.object, &route.meta.resource_version.0))
     }
 
     /// S16, S17: whose objects are written.

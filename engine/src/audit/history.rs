@@ -8,10 +8,10 @@
 //! |---|---|---|
 //! | S1 | VirtualService | after an ours-write that moves weights: each managed route adds up to 100, and all of them agree |
 //! | S2 | ReplicaSets, VirtualServices, Services, DestinationRules | no ours-write leaves a set smaller than its weight needs |
-//! | S3 | the same, `status.availableReplicas` | a weight rises onto Pods available within 5 s and since our last change of the set |
+//! | S3 | the same, `status.availableReplicas` | a weight rises onto Pods available within 5 s and since our last change of the set; a header or mirror route comes when there is one |
 //! | S4 | ReplicaSet of the stable hash | no ours-write shrinks it below N; availability follows from S2, S3 and S5 |
 //! | S5 | ReplicaSets, weights of the last `scaleDownDelay` | no ours-write shrinks a set below what it carried in that time |
-//! | S6 | Services, DestinationRules | a destination with weight is switched only onto Pods that carry it |
+//! | S6 | Services, DestinationRules | a destination with weight, or with a header or mirror route, is switched only onto Pods that carry it |
 //! | S7 | Rollout status, VirtualService, ReplicaSets | after a recorded abort weight only leaves, at once, and before Pods do |
 //! | S8 | Rollout status | what was aborted never becomes stable in the same attempt |
 //! | S9 | Rollout status, ReplicaSets, AnalysisRuns | a promotion: of the candidate, after its last step, available, counted once |
@@ -25,6 +25,10 @@
 //! | S21 | every kind; requests | no write without a change, none at rest, none in circles, refused ones included |
 //! | S23 | Rollout status | `observedGeneration` is not ahead |
 //! | G6 | Services, ReplicaSets, VirtualServices, DestinationRules | no write of sync changes what the engine owns |
+//!
+//! The active Service of a blue-green Rollout counts as a destination with all traffic. It is switched forward only onto a set that
+//! is whole (S3, S6), on a successful pre-promotion analysis (S12), after the pause (S11) and not while aborted (S7); back only onto a
+//! set with the Pods that must be there at any time, or with as many as what is left (S3). What becomes stable has all users (S9).
 //!
 //! What only requests show is in [`check_requests`]. Not to be seen from outside, and checked on each decision by
 //! [`audit`](super::audit) instead: which versions a decision was made on (the letter of S3), and preconditions (S16, S19).
@@ -42,13 +46,15 @@ use sluice_crds::object::Meta;
 use sluice_crds::rollout::RolloutRecord;
 
 use super::HistoryRevision;
-use super::law::{Routing, weights};
+use super::law::{Lanes, Routing, weights};
 use super::state::State;
 use crate::fence::Stamp;
 use crate::plan::Violation;
+use crate::traffic::made::Note;
 use crate::view::ReplicaSetRecord;
 
 mod analysis;
+mod blue_green;
 mod difference;
 mod requests;
 mod rest;
@@ -197,7 +203,9 @@ impl History {
             self.weights_are_whole(step, after);
             self.capacity_suffices(step, before, after);
             self.raises_are_safe(step, before, after);
+            self.own_routes_are_safe(step, before, after);
             self.switches_are_safe(step, before, after);
+            self.users_are_safe(step, before, after);
             self.shrinking_is_safe(step, before, after);
             self.abort_holds(step, before, after);
             self.one_candidate(step, before, after);
@@ -242,14 +250,17 @@ impl History {
             canary: None,
             stable: None,
             weights: BTreeMap::new(),
+            exposed: false,
             sets: self.sets_of(&record.meta.uid),
             rollout: record,
         };
         let record = Arc::clone(&state.rollout);
-        if let Some(routing) = Routing::of(&record.spec) {
+        if let Some(routing) = Routing::of(&record) {
             for name in routing.virtual_services() {
                 if let Some(object) = of("VirtualService", name) {
-                    state.shares.extend(routing.shares(name, &object["spec"]));
+                    let own = routing.own(&Note::of(object).made(&record.meta.name).routes);
+                    state.shares.extend(routing.shares(name, &object["spec"], &own));
+                    state.exposed |= routing.is_exposed(&object["spec"], &own);
                 }
             }
             let rule = routing.rule().and_then(|(name, _, _)| of("DestinationRule", name));
@@ -260,6 +271,15 @@ impl History {
             let (canary, stable) = routing.reached(selected, rule.map(|rule| &rule["spec"]));
             state.weights = weights(&state.shares, &canary, &stable);
             (state.canary, state.stable) = (canary, stable);
+        } else if let Some(lanes) = Lanes::of(&record.spec) {
+            let selected = |name: &str| {
+                let object = of("Service", name)?;
+                object["spec"]["selector"][POD_TEMPLATE_HASH].as_str().map(str::to_owned)
+            };
+            state.shares.push(Lanes::shares());
+            state.canary = lanes.preview.and_then(selected);
+            state.stable = selected(lanes.active);
+            state.weights = weights(&state.shares, &state.canary, &state.stable);
         }
         Some(state)
     }
@@ -391,8 +411,15 @@ fn names(rollout: &RolloutRecord) -> BTreeSet<Key> {
     let key =
         |kind: &str, name: &str| (kind.to_owned(), rollout.meta.namespace.clone(), name.to_owned());
     let services = canary.into_iter().flat_map(|c| [&c.canary_service, &c.stable_service]);
-    let mut names: BTreeSet<Key> = services.flatten().map(|name| key("Service", name)).collect();
-    if let Some(routing) = Routing::of(&rollout.spec) {
+    let pair = canary.and_then(|canary| canary.ping_pong.as_ref());
+    let pair = pair.into_iter().flat_map(|pair| [&pair.ping_service, &pair.pong_service]);
+    let mut names: BTreeSet<Key> =
+        services.flatten().chain(pair).map(|name| key("Service", name)).collect();
+    if let Some(lanes) = Lanes::of(&rollout.spec) {
+        names.insert(key("Service", lanes.active));
+        names.extend(lanes.preview.map(|name| key("Service", name)));
+    }
+    if let Some(routing) = Routing::of(rollout) {
         names.extend(routing.virtual_services().iter().map(|name| key("VirtualService", name)));
         names.extend(routing.rule().map(|(name, _, _)| key("DestinationRule", name)));
     }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Duration, Utc};
 use serde_json::Value;
 use sluice_crds::labels::POD_TEMPLATE_HASH;
-use sluice_crds::rollout::strategy::CanaryStrategy;
-use sluice_crds::rollout::{RolloutSpec, RolloutStatus};
+use sluice_crds::rollout::strategy::{BlueGreenStrategy, CanaryStrategy};
+use sluice_crds::rollout::traffic_routing::IstioVirtualService;
+use sluice_crds::rollout::{RolloutRecord, RolloutSpec, RolloutStatus};
 
 /// A revision that a destination reaches; `None` if it does not tell revisions apart.
 pub(super) type Reached = Option<String>;
@@ -23,15 +25,16 @@ pub(super) struct RouteShares {
 /// What routes a Rollout's traffic.
 #[derive(Clone, Copy)]
 pub(super) struct Routing<'a> {
+    rollout: &'a RolloutRecord,
     canary: &'a CanaryStrategy,
 }
 
 impl<'a> Routing<'a> {
     /// Returns the routing of a canary through Istio; `None` for anything else.
-    pub(super) fn of(spec: &'a RolloutSpec) -> Option<Self> {
-        let canary = spec.strategy.canary.as_deref()?;
+    pub(super) fn of(rollout: &'a RolloutRecord) -> Option<Self> {
+        let canary = rollout.spec.strategy.canary.as_deref()?;
         canary.traffic_routing.as_ref()?.istio.as_ref()?;
-        Some(Self { canary })
+        Some(Self { rollout, canary })
     }
 
     /// Names of VirtualServices, without a namespace that may follow.
@@ -54,30 +57,105 @@ impl<'a> Routing<'a> {
         Some((&rule.name, canary, rule.stable_subset_name.as_deref().unwrap_or("stable")))
     }
 
-    /// Names of the canary and stable Services.
+    /// Names of the canary and stable Services, in their present roles.
     pub(super) fn services(&self) -> (Option<&'a str>, Option<&'a str>) {
-        (self.canary.canary_service.as_deref(), self.canary.stable_service.as_deref())
+        let set = |name: &'a Option<String>| name.as_deref().filter(|name| !name.is_empty());
+        let named = (set(&self.canary.canary_service), set(&self.canary.stable_service));
+        let Some(pair) = self.canary.ping_pong.as_ref().filter(|_| named == (None, None)) else {
+            return named;
+        };
+        let status = self.rollout.status.canary.as_ref();
+        let stable = status.and_then(|canary| canary.stable_ping_pong.as_deref());
+        let (ping, pong) = (Some(pair.ping_service.as_str()), Some(pair.pong_service.as_str()));
+        if stable == Some("ping") { (pong, ping) } else { (ping, pong) }
+    }
+
+    fn configs(&self, virtual_service: &str) -> Vec<&'a IstioVirtualService> {
+        let istio = self.canary.traffic_routing.as_ref().and_then(|r| r.istio.as_ref());
+        let all = istio.into_iter().flat_map(|istio| istio.all_virtual_services());
+        all.filter(|vs| vs.name.split('.').next() == Some(virtual_service)).collect()
     }
 
     /// Names of the routes that are managed in a VirtualService; `None` where none is named and the only one is meant.
     pub(super) fn names(&self, virtual_service: &str) -> Option<BTreeSet<&'a str>> {
-        let istio = self.canary.traffic_routing.as_ref().and_then(|r| r.istio.as_ref())?;
-        let all = istio.virtual_service.iter().chain(istio.virtual_services.iter().flatten());
-        let here = all.filter(|vs| vs.name.split('.').next() == Some(virtual_service));
+        let here = self.configs(virtual_service).into_iter();
         let names: BTreeSet<&str> =
             here.flat_map(|vs| vs.routes.iter().flatten()).map(String::as_str).collect();
         (!names.is_empty()).then_some(names)
     }
 
-    /// Returns the shares of every managed HTTP route of the VirtualService that has a destination for the canary.
-    pub(super) fn shares(&self, virtual_service: &str, spec: &Value) -> Vec<RouteShares> {
+    /// Names of HTTP routes that are the engine's as a whole: of steps, and those that it made (`made`).
+    pub(super) fn own(&self, made: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut names = made.clone();
+        for step in self.canary.steps.iter().flatten() {
+            names.extend(step.set_header_route.iter().map(|route| route.name.clone()));
+            names.extend(step.set_mirror_route.iter().map(|route| route.name.clone()));
+        }
+        names
+    }
+
+    /// Returns the shares of every managed route of the VirtualService that has a destination for the canary, and of every
+    /// mirroring one: such a route splits by weight as well.
+    pub(super) fn shares(
+        &self,
+        virtual_service: &str,
+        spec: &Value,
+        own: &BTreeSet<String>,
+    ) -> Vec<RouteShares> {
         let names = self.names(virtual_service);
+        let routing = self.canary.traffic_routing.as_ref();
+        let listed: BTreeSet<&str> = routing
+            .iter()
+            .flat_map(|routing| routing.managed_routes.iter().flatten())
+            .map(|route| route.name.as_str())
+            .collect();
         let managed = |route: &&Value| {
             let name = route.get("name").and_then(Value::as_str).unwrap_or_default();
+            if own.contains(name) || listed.contains(name) {
+                let named = names.as_ref().is_some_and(|names| names.contains(name));
+                return named || route.get("mirror").is_some();
+            }
             names.as_ref().is_none_or(|names| names.contains(name))
         };
+        let list =
+            |section: &str| spec.get(section).and_then(Value::as_array).into_iter().flatten();
+        let configs = self.configs(virtual_service);
+        let ports = |tls: bool| -> BTreeSet<i64> {
+            let of = |config: &&IstioVirtualService| -> Vec<Option<i64>> {
+                match tls {
+                    true => config.tls_routes.iter().flatten().map(|route| route.port).collect(),
+                    false => config.tcp_routes.iter().flatten().map(|route| route.port).collect(),
+                }
+            };
+            configs.iter().flat_map(of).flatten().collect()
+        };
+        let by_port = |route: &&Value, ports: &BTreeSet<i64>| {
+            let blocks = route.get("match").and_then(Value::as_array).into_iter().flatten();
+            let mut found = blocks.filter_map(|block| block.get("port")?.as_i64());
+            ports.is_empty() || found.any(|port| ports.contains(&port))
+        };
+        let (tls, tcp) = (ports(true), ports(false));
+        list("http")
+            .filter(managed)
+            .chain(list("tls").filter(|route| by_port(route, &tls)))
+            .chain(list("tcp").filter(|route| by_port(route, &tcp)))
+            .filter_map(|route| self.route(route))
+            .collect()
+    }
+
+    /// Whether a route of the engine's leads requests, or copies of them, to the canary's destination.
+    pub(super) fn is_exposed(&self, spec: &Value, own: &BTreeSet<String>) -> bool {
+        let to_canary = |route: &Value| {
+            let destinations = route.get("route").and_then(Value::as_array).into_iter().flatten();
+            let mut all = destinations
+                .filter_map(|destination| destination.get("destination"))
+                .chain(route.get("mirror"));
+            all.any(|destination| self.side(destination) == Some(true))
+        };
         let routes = spec.get("http").and_then(Value::as_array).into_iter().flatten();
-        routes.filter(managed).filter_map(|route| self.route(route)).collect()
+        routes
+            .filter(|r| r.get("name").and_then(Value::as_str).is_some_and(|n| own.contains(n)))
+            .any(to_canary)
     }
 
     fn route(&self, route: &Value) -> Option<RouteShares> {
@@ -132,6 +210,69 @@ impl<'a> Routing<'a> {
     }
 }
 
+/// The Services of a blue-green Rollout.
+#[derive(Clone, Copy)]
+pub(super) struct Lanes<'a> {
+    pub(super) strategy: &'a BlueGreenStrategy,
+    /// Service of all users.
+    pub(super) active: &'a str,
+    /// Service of those who look first.
+    pub(super) preview: Option<&'a str>,
+}
+
+impl<'a> Lanes<'a> {
+    /// Returns the Services; `None` for a canary.
+    pub(super) fn of(spec: &'a RolloutSpec) -> Option<Self> {
+        let strategy = spec.strategy.blue_green.as_deref()?;
+        let active = strategy.active_service.as_deref().filter(|name| !name.is_empty())?;
+        let preview = strategy.preview_service.as_deref().filter(|name| !name.is_empty());
+        Some(Self { strategy, active, preview })
+    }
+
+    /// The shares of the only route there is: the active Service has all, whatever it selects.
+    pub(super) fn shares() -> RouteShares {
+        RouteShares { canary: 0, stable: 100, total: 100, in_range: true }
+    }
+
+    /// Returns how many Pods must be available at any time.
+    pub(super) fn least(&self, n: u32) -> u32 {
+        let missing = match &self.strategy.max_unavailable {
+            Some(share) => share.scaled(n, false).unwrap_or(0),
+            None => n / 4,
+        };
+        n.saturating_sub(missing).max(n.min(1))
+    }
+
+    /// Whether the users may go back to a set with so many available Pods from one with so many.
+    pub(super) fn may_take_back(&self, n: u32, available: u32, left: u32) -> bool {
+        available >= self.least(n) || (available > 0 && available >= left)
+    }
+
+    /// Whether the pause before the switch, as the status has it, is over at the instant; else why not.
+    pub(super) fn pause_is_over(
+        &self,
+        status: &RolloutStatus,
+        now: DateTime<Utc>,
+    ) -> Result<(), &'static str> {
+        let by_itself = self.strategy.auto_promotion_enabled != Some(false);
+        let seconds = i64::from(self.strategy.auto_promotion_seconds.unwrap_or(0));
+        let own = status.blue_green.as_ref();
+        if own.and_then(|own| own.scale_up_preview_check_point) == Some(true)
+            || (by_itself && seconds <= 0)
+        {
+            return Ok(());
+        }
+        let conditions = status.pause_conditions.iter().flatten();
+        let paused = conditions.clone().find(|c| c.reason == "BlueGreenPause");
+        match paused.map(|condition| now - condition.start_time.at()) {
+            Some(waited) if by_itself && waited >= Duration::seconds(seconds) => Ok(()),
+            Some(_) => Err("before the pause is over"),
+            None if status.controller_pause == Some(true) => Ok(()),
+            None => Err("without the pause that was asked for"),
+        }
+    }
+}
+
 /// Returns W(h): the greatest share of any route that reaches each revision.
 pub(super) fn weights(
     shares: &[RouteShares],
@@ -153,6 +294,32 @@ pub(super) fn weights(
         }
     }
     all
+}
+
+/// Returns a VirtualService's spec without what the engine may write: weights, its own routes, destinations that it added.
+pub(super) fn foreign_part(
+    spec: &Value,
+    own: &BTreeSet<String>,
+    added: &BTreeSet<String>,
+) -> Value {
+    let mut spec = spec.clone();
+    for section in ["http", "tls", "tcp"] {
+        let Some(Value::Array(routes)) = spec.get_mut(section) else { continue };
+        routes.retain(|route| {
+            section != "http" || route["name"].as_str().is_none_or(|name| !own.contains(name))
+        });
+        for route in routes {
+            let Some(Value::Array(destinations)) = route.get_mut("route") else { continue };
+            destinations.retain(|to| {
+                let host = to["destination"]["host"].as_str().unwrap_or_default();
+                !added.contains(host.split('.').next().unwrap_or_default())
+            });
+            for fields in destinations.iter_mut().filter_map(Value::as_object_mut) {
+                fields.remove("weight");
+            }
+        }
+    }
+    spec
 }
 
 /// Returns N.

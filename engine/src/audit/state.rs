@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::Duration;
-use sluice_crds::rollout::{CanaryStep, RolloutRecord};
+use sluice_crds::rollout::{BlueGreenStrategy, CanaryStep, CanaryStrategy, RolloutRecord};
 
 use super::law::{RouteShares, least_available, need, replicas};
 use crate::view::ReplicaSetRecord;
@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) canary: Option<String>,
     pub(super) stable: Option<String>,
     pub(super) weights: BTreeMap<String, u32>,
+    /// Whether a route of the engine's leads to the canary's destination.
+    pub(super) exposed: bool,
     pub(super) sets: BTreeMap<String, Arc<ReplicaSetRecord>>,
 }
 
@@ -57,18 +59,29 @@ impl State {
 
     /// How long traffic must have been gone before replicas go.
     pub(super) fn window(&self, hash: &str) -> Duration {
-        let canary = self.rollout.spec.strategy.canary.as_deref();
-        let number = |seconds: Option<i32>| seconds.unwrap_or(30);
-        let limit = canary.and_then(|c| c.scale_down_delay_revision_limit);
-        let seconds = if self.stable_hash() == Some(hash) {
+        let strategy = &self.rollout.spec.strategy;
+        let (canary, blue_green) = (strategy.canary.as_deref(), strategy.blue_green.as_deref());
+        let of_canary = |of: fn(&CanaryStrategy) -> Option<i32>| canary.and_then(of);
+        let of_blue_green = |of: fn(&BlueGreenStrategy) -> Option<i32>| blue_green.and_then(of);
+        let limit = of_canary(|c| c.scale_down_delay_revision_limit)
+            .or(of_blue_green(|b| b.scale_down_delay_revision_limit));
+        let delay = of_canary(|c| c.scale_down_delay_seconds)
+            .or(of_blue_green(|b| b.scale_down_delay_seconds))
+            .unwrap_or(30);
+        let follows = self.scales_stable() && self.candidate() != Some(hash);
+        let seconds = if follows || self.stable_hash() == Some(hash) {
             0
+        } else if self.scales_stable() && self.is_aborted() {
+            canary.and_then(|c| c.abort_scale_down_delay_seconds).unwrap_or(0)
         } else if self.candidate() == Some(hash) && self.is_aborted() {
-            number(canary.and_then(|c| c.abort_scale_down_delay_seconds))
+            of_canary(|c| c.abort_scale_down_delay_seconds)
+                .or(of_blue_green(|b| b.abort_scale_down_delay_seconds))
+                .unwrap_or(30)
         } else if limit.is_some() && self.candidate() != Some(hash) {
             // Beyond the limit nothing is kept for a delay; proxies are waited for.
-            number(canary.and_then(|c| c.scale_down_delay_seconds)).min(CONFIRMED_SECONDS)
+            delay.min(CONFIRMED_SECONDS)
         } else {
-            number(canary.and_then(|c| c.scale_down_delay_seconds))
+            delay
         };
         Duration::seconds(i64::from(seconds.max(0)))
     }
@@ -84,6 +97,7 @@ impl State {
                 status.abort,
                 status.pause_conditions.clone(),
                 status.canary.as_ref().and_then(|c| c.current_step_analysis_run_status.clone()),
+                status.blue_green.clone(),
                 state.rollout.meta.generation,
             )
         };
@@ -117,16 +131,28 @@ impl State {
         usize::try_from(self.rollout.status.current_step_index.unwrap_or(0)).unwrap_or(0)
     }
 
-    /// Whether a rule passes over steps: full promotion, or a rollback window.
+    /// Whether a rule passes over steps: full promotion, a rollback window, a version that has not been scaled down.
     pub(super) fn skips_steps(&self) -> bool {
-        self.rollout.status.promote_full == Some(true)
+        let status = &self.rollout.status;
+        status.promote_full == Some(true)
             || self.rollout.spec.rollback_window.is_some()
+            || status.sluice.as_ref().and_then(|own| own.fast_rollback) == Some(true)
+    }
+
+    /// Whether the strategy is blue-green.
+    pub(super) fn is_blue_green(&self) -> bool {
+        self.rollout.spec.strategy.blue_green.is_some()
     }
 
     /// Whether the stable set shrinks as traffic leaves it.
     pub(super) fn scales_stable(&self) -> bool {
         let canary = self.rollout.spec.strategy.canary.as_deref();
         canary.is_some_and(|canary| canary.dynamic_stable_scale == Some(true))
+    }
+
+    /// Whether a route of the engine's leads to the revision.
+    pub(super) fn is_exposed(&self, hash: &str) -> bool {
+        self.exposed && self.canary.as_deref() == Some(hash)
     }
 
     /// Whether nothing is left to do: Healthy, every set at its size, all traffic on the stable one.

@@ -2,7 +2,7 @@
 
 use chrono::Duration;
 use sluice_crds::analysis::AnalysisPhase;
-use sluice_crds::labels::{ROLLOUT_TYPE, STEP_INDEX};
+use sluice_crds::labels::{POD_TEMPLATE_HASH, ROLLOUT_TYPE, STEP_INDEX};
 use sluice_crds::rollout::CanaryStep;
 use sluice_crds::rollout::status::{RolloutStatus, SluiceStatus};
 
@@ -75,6 +75,7 @@ impl Audit<'_> {
                 format!("{to} would become stable before it has all traffic"),
             ));
         }
+        self.served_before_stable(to, found);
         let steps = self.steps_of();
         let index = usize::try_from(old.current_step_index.unwrap_or(0)).unwrap_or(0);
         let skips = old.promote_full == Some(true) || spec.rollback_window.is_some();
@@ -135,22 +136,43 @@ impl Audit<'_> {
                 (None, _) => {}
             }
         }
-        if step.analysis.is_some() && !self.has_evidence(index) {
+        if step.analysis.is_some() && !self.has_evidence("Step", Some(index)) {
             found
                 .push(violation("S12", format!("analysis {index} would succeed without evidence")));
         }
+        if step.experiment.is_some() && !self.has_good_experiment() {
+            found.push(violation(
+                "S12",
+                format!("the step {index} would be left, and its experiment is not Successful"),
+            ));
+        }
     }
 
-    /// Whether a run of the step has at least one finite measured value behind it, and none that failed it.
-    fn has_evidence(&self, index: usize) -> bool {
-        let index = index.to_string();
+    /// Whether a run of the type, of the step, has at least one finite measured value behind it, and none that failed it.
+    pub(super) fn has_evidence(&self, kind: &str, index: Option<usize>) -> bool {
+        let index = index.map(|index| index.to_string());
         self.view.analysis_runs.iter().any(|view| {
             let labels = &view.run.meta.labels;
-            let of_step = labels.get(ROLLOUT_TYPE).map(String::as_str) == Some("Step")
-                && labels.get(STEP_INDEX) == Some(&index)
+            let of_step = labels.get(ROLLOUT_TYPE).map(String::as_str) == Some(kind)
+                && (index.is_none() || labels.get(STEP_INDEX) == index.as_ref())
                 && view.run.meta.is_owned_by(&self.rollout.meta.uid);
             let judged = view.run.status.phase == Some(AnalysisPhase::Successful);
-            of_step && (judged || view.facts.iter().any(|fact| fact.outcome.is_ok()))
+            let good_job = || {
+                let mut ends = view.jobs.iter().filter_map(|sight| sight.job.end.as_ref());
+                ends.any(|end| end.good)
+            };
+            of_step && (judged || view.facts.iter().any(|fact| fact.outcome.is_ok()) || good_job())
+        })
+    }
+
+    /// Whether an Experiment of the present revision is Successful.
+    fn has_good_experiment(&self) -> bool {
+        let hash = self.status_now().current_pod_hash.as_deref();
+        self.view.experiments.present().into_iter().flatten().any(|sight| {
+            let meta = &sight.experiment.meta;
+            meta.is_owned_by(&self.rollout.meta.uid)
+                && meta.labels.get(POD_TEMPLATE_HASH).map(String::as_str) == hash
+                && sight.experiment.status.phase == Some(AnalysisPhase::Successful)
         })
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sluice_crds::object::Kind;
 
+mod blue_green;
 mod story;
 
 use story::{OURS, STATUS, Story};

@@ -6,7 +6,11 @@ use sluice_crds::object::{Change, Kind, Write};
 
 /// Returns what the write changes that its kind does not allow (S18).
 pub(super) fn foreign_fields(write: &Write) -> Vec<String> {
-    let allowed = |path: &str| is_ours(&write.object.kind, path);
+    let whole = matches!(write.change, Change::JsonPatch { .. });
+    // Routes, destinations and subsets that are added or removed as a whole are judged by what is left beside them.
+    let allowed = |path: &str| {
+        is_ours(&write.object.kind, path) || (whole && is_element(&write.object.kind, path))
+    };
     let paths: Vec<String> = match &write.change {
         // An object that we create is ours as a whole.
         Change::Create { .. } | Change::Delete { .. } => Vec::new(),
@@ -36,6 +40,20 @@ fn leaves(value: &Value, at: String) -> Vec<String> {
     }
 }
 
+/// Whether the path is an element of a list that the engine makes elements of.
+fn is_element(kind: &Kind, path: &str) -> bool {
+    let is_place = |part: &str| part == "-" || part.bytes().all(|b| b.is_ascii_digit());
+    let parts: Vec<&str> = path.split('/').collect();
+    match (&*kind.kind, parts.as_slice()) {
+        ("VirtualService", ["", "spec", "http", route]) => is_place(route),
+        ("VirtualService", ["", "spec", "http" | "tls" | "tcp", route, "route", to]) => {
+            is_place(route) && is_place(to)
+        }
+        ("DestinationRule", ["", "spec", "subsets", subset]) => is_place(subset),
+        _ => false,
+    }
+}
+
 /// Whether the engine may write the path of an object of the kind.
 pub(super) fn is_ours(kind: &Kind, path: &str) -> bool {
     if let Some(annotation) = path.strip_prefix("/metadata/annotations") {
@@ -48,13 +66,17 @@ pub(super) fn is_ours(kind: &Kind, path: &str) -> bool {
             ["/spec/replicas", "/spec/minReadySeconds", "/metadata/ownerReferences"].contains(&path)
         }
         "Service" => path == format!("/spec/selector/{POD_TEMPLATE_HASH}"),
-        "VirtualService" => path.starts_with("/spec/http/") && path.ends_with("/weight"),
+        "VirtualService" => {
+            let sections = ["/spec/http/", "/spec/tls/", "/spec/tcp/"];
+            path.ends_with("/weight") && sections.iter().any(|section| path.starts_with(section))
+        }
         "DestinationRule" => {
             path.starts_with("/spec/subsets/")
                 && (path.ends_with(&format!("/labels/{POD_TEMPLATE_HASH}"))
                     || path.ends_with("/labels"))
         }
         "AnalysisRun" => path == "/spec/terminate",
+        "Experiment" => path == "/spec/terminate" || path == "/status",
         _ => false,
     }
 }
@@ -110,6 +132,17 @@ pub(super) fn patched_spec(spec: &Value, write: &Write) -> Option<Value> {
             }
             ("remove", Value::Object(map)) => {
                 map.remove(&key)?;
+            }
+            ("add", Value::Array(list)) => {
+                let at = if key == "-" { list.len() } else { key.parse::<usize>().ok()? };
+                if at > list.len() {
+                    return None;
+                }
+                list.insert(at, operation["value"].clone());
+            }
+            ("remove", Value::Array(list)) => {
+                let at = key.parse::<usize>().ok().filter(|at| *at < list.len())?;
+                list.remove(at);
             }
             ("replace", Value::Array(list)) => {
                 *list.get_mut(key.parse::<usize>().ok()?)? = operation["value"].clone();

@@ -7,7 +7,7 @@ fn spec(yaml: &str) -> RolloutSpec {
 }
 
 fn shown(yaml: &str) -> Vec<String> {
-    owned_fields("shop", &spec(yaml))
+    owned_fields("shop", &spec(yaml), None)
         .into_iter()
         .map(|f| format!("{}: {:?}", f.object, f.field))
         .collect()
@@ -22,10 +22,11 @@ strategy:
     stableService: web
     canaryService: web-canary
     trafficRouting:
-      managedRoutes: [{name: header}]
+      managedRoutes: [{name: header}, {name: not-set-by-a-step}]
       istio:
         virtualServices: [{name: web, routes: [main]}, {name: web.edge}]
         destinationRule: {name: web, canarySubsetName: next}
+    steps: [{setHeaderRoute: {name: header}}]
 "
     ));
 }

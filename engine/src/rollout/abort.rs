@@ -3,7 +3,7 @@
 use super::analysis::Verdicts;
 use super::contention::Urgency;
 use super::deadline;
-use super::situation::Situation;
+use super::situation::Roles;
 
 /// Whether the update is being taken back, and why.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -30,7 +30,7 @@ impl Abort {
 }
 
 /// Finds out whether the update is to be taken back. An abort of what is already stable means nothing.
-pub(crate) fn find(s: &Situation<'_>, verdicts: &Verdicts) -> Abort {
+pub(crate) fn find(s: &Roles<'_>, verdicts: &Verdicts) -> Abort {
     if s.is_promoted() || s.is_first() || s.is_changed() {
         return Abort::default();
     }
@@ -46,6 +46,10 @@ pub(crate) fn find(s: &Situation<'_>, verdicts: &Verdicts) -> Abort {
         let cause = status.aborted_at.is_none().then(String::new);
         return Abort { on: true, cause };
     }
+    if status.aborted_at.is_some() {
+        // The user cleared the abort. What took the former attempt back says nothing about the next one.
+        return Abort::default();
+    }
     if s.skips_steps() {
         // Full promotion and rollbacks wait for no analysis; the deadline below holds for them too.
         return by_deadline(s);
@@ -56,7 +60,7 @@ pub(crate) fn find(s: &Situation<'_>, verdicts: &Verdicts) -> Abort {
     }
 }
 
-fn by_deadline(s: &Situation<'_>) -> Abort {
+fn by_deadline(s: &Roles<'_>) -> Abort {
     let wanted = s.rollout.spec.progress_deadline_abort == Some(true);
     if !wanted || !deadline::state(s).is_passed() {
         return Abort::default();
@@ -66,7 +70,7 @@ fn by_deadline(s: &Situation<'_>) -> Abort {
 }
 
 /// Returns the message of the `RolloutAborted` condition.
-pub(crate) fn message(s: &Situation<'_>, cause: &str) -> String {
+pub(crate) fn message(s: &Roles<'_>, cause: &str) -> String {
     let revision = s.revision();
     if cause.is_empty() {
         format!("Rollout aborted update to revision {revision}")

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sluice_crds::labels;
 use sluice_crds::object::{Change, Meta, ObjectRef, Preconditions, Propagation, Write};
 
+use crate::fence::Led;
 use crate::plan::Lower;
-use crate::view::RolloutView;
 
 /// The object of an action as the decision saw it, with the stamp that the write leaves on it.
 #[derive(Clone, PartialEq, Debug)]
@@ -22,19 +22,20 @@ pub struct Target {
 }
 
 impl Target {
-    pub(crate) fn of(view: &RolloutView, object: ObjectRef, meta: &Meta) -> Self {
-        let key = view.epoch.key();
+    pub(crate) fn of(view: &impl Led, object: ObjectRef, meta: &Meta) -> Self {
+        let epoch = view.epoch();
+        let key = epoch.key();
         Self {
-            preconditions: view.epoch.preconditions(meta),
+            preconditions: epoch.preconditions(meta),
             old_stamp: meta.annotations.get(&key).cloned(),
             has_annotations: !meta.annotations.is_empty(),
             ..Self::new(view, object)
         }
     }
 
-    pub(crate) fn new(view: &RolloutView, object: ObjectRef) -> Self {
-        let stamp =
-            view.epoch.rules.epoch.then(|| (view.epoch.key(), view.epoch.stamp().to_string()));
+    pub(crate) fn new(view: &impl Led, object: ObjectRef) -> Self {
+        let epoch = view.epoch();
+        let stamp = epoch.rules.epoch.then(|| (epoch.key(), epoch.stamp().to_string()));
         Self {
             object,
             preconditions: Preconditions::default(),
@@ -99,21 +100,27 @@ fn annotate(body: &mut Value, key: &str, value: Value) {
     }
 }
 
-/// Which of the two destinations of a canary.
+/// Which destination: one of the two of a canary, or one of the two of a blue-green update.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Role {
     /// Receives the canary's share.
     Canary,
     /// Receives the rest.
     Stable,
+    /// Receives all users of a blue-green Rollout.
+    Active,
+    /// Receives those who look at its new version before users do.
+    Preview,
 }
 
 impl Role {
-    /// Returns `canary` or `stable`.
+    /// Returns `canary`, `stable`, `active` or `preview`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Canary => "canary",
             Self::Stable => "stable",
+            Self::Active => "active",
+            Self::Preview => "preview",
         }
     }
 }
@@ -205,7 +212,9 @@ pub enum Action {
         from: u32,
         /// The canary's wanted share of 100.
         to: u32,
-        /// Operations on the spec.
+        /// Names of the routes of steps that are there afterwards, if they are others than before.
+        routes: Option<Vec<String>>,
+        /// Operations on the spec, and on the note of what was made.
         operations: Vec<Value>,
         /// Annotations that change with it: instant of the change.
         annotations: BTreeMap<String, String>,
@@ -220,6 +229,25 @@ pub enum Action {
     /// Ends an AnalysisRun with the measurements so far.
     StopAnalysis {
         /// AnalysisRun.
+        target: Target,
+    },
+    /// Creates the Service of an Experiment's version.
+    CreateService {
+        /// Service.
+        target: Target,
+        /// Whole object.
+        body: Value,
+    },
+    /// Creates an Experiment.
+    StartExperiment {
+        /// Experiment.
+        target: Target,
+        /// Whole object.
+        body: Value,
+    },
+    /// Ends an Experiment: its versions go, and its analyses end with the measurements so far.
+    StopExperiment {
+        /// Experiment.
         target: Target,
     },
     /// Sets annotations; `None` removes.
@@ -251,6 +279,9 @@ impl Action {
             | Self::Route { target, .. }
             | Self::StartAnalysis { target, .. }
             | Self::StopAnalysis { target }
+            | Self::CreateService { target, .. }
+            | Self::StartExperiment { target, .. }
+            | Self::StopExperiment { target }
             | Self::Annotate { target, .. }
             | Self::Delete { target } => target,
         }
@@ -281,11 +312,23 @@ impl std::fmt::Display for Action {
                 canary.as_deref().unwrap_or("-"),
                 stable.as_deref().unwrap_or("-")
             ),
-            Self::Route { from, to, .. } => {
-                write!(f, "move the canary's weight on {object} from {from} to {to}")
+            Self::Route { from, to, routes, .. } => {
+                if from != to || routes.is_none() {
+                    write!(f, "move the canary's weight on {object} from {from} to {to}")?;
+                }
+                let also = if from == to { "" } else { ", and " };
+                match routes.as_deref() {
+                    None => Ok(()),
+                    Some([]) => write!(f, "{also}remove the routes of steps on {object}"),
+                    Some(names) => {
+                        write!(f, "{also}set the routes of steps on {object}: {}", names.join(", "))
+                    }
+                }
             }
             Self::StartAnalysis { .. } => write!(f, "start {object}"),
-            Self::StopAnalysis { .. } => write!(f, "end {object}"),
+            Self::StopAnalysis { .. } | Self::StopExperiment { .. } => write!(f, "end {object}"),
+            Self::CreateService { .. } => write!(f, "create {object}"),
+            Self::StartExperiment { .. } => write!(f, "start {object}"),
             Self::Annotate { annotations, .. } => {
                 write!(f, "annotate {object}")?;
                 for (key, value) in annotations {
@@ -315,7 +358,10 @@ impl Lower for Action {
             Self::AdoptReplicaSet { owner, .. } => {
                 set(target, &[], "/metadata/ownerReferences", json!([owner]))
             }
-            Self::CreateReplicaSet { body, .. } | Self::StartAnalysis { body, .. } => {
+            Self::CreateReplicaSet { body, .. }
+            | Self::StartAnalysis { body, .. }
+            | Self::CreateService { body, .. }
+            | Self::StartExperiment { body, .. } => {
                 target.write(Change::Create { body: target.stamped(body.clone()) })
             }
             Self::Scale { to, annotations, .. } => {
@@ -341,7 +387,7 @@ impl Lower for Action {
             | Self::Route { operations, annotations, .. } => {
                 patch(target, &pairs(annotations), operations)
             }
-            Self::StopAnalysis { .. } => {
+            Self::StopAnalysis { .. } | Self::StopExperiment { .. } => {
                 let mut body = json!({ "spec": { "terminate": true } });
                 annotate(&mut body, labels::STOPPED, json!("true"));
                 target.write(Change::MergePatch { body: target.stamped(body) })

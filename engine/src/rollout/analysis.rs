@@ -12,7 +12,8 @@ use sluice_crds::rollout::status::AnalysisRunRef;
 
 use super::abort::Abort;
 use super::action::{Action, Target};
-use super::situation::Situation;
+use super::experiment::{self, Trial};
+use super::situation::{Chosen, Roles, Situation};
 use crate::analysis::arguments::{self, ArgumentError, RolloutSource};
 use crate::analysis::judge;
 use crate::view::{AnalysisRunView, hash_of};
@@ -24,6 +25,10 @@ pub(crate) enum Purpose {
     Step,
     /// `canary.analysis`, beside the steps.
     Background,
+    /// `blueGreen.prePromotionAnalysis`, before users are switched.
+    PrePromotion,
+    /// `blueGreen.postPromotionAnalysis`, after users are switched.
+    PostPromotion,
 }
 
 impl Purpose {
@@ -31,6 +36,18 @@ impl Purpose {
         match self {
             Self::Step => "Step",
             Self::Background => "Background",
+            Self::PrePromotion => "PrePromotion",
+            Self::PostPromotion => "PostPromotion",
+        }
+    }
+
+    /// Returns the first words of the cause of an abort.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Step => "Step-based",
+            Self::Background => "Background",
+            Self::PrePromotion => "Pre-promotion",
+            Self::PostPromotion => "Post-promotion",
         }
     }
 }
@@ -55,7 +72,7 @@ pub(crate) struct Outage {
 
 impl Outage {
     /// Says since when, what it means, and what ends it.
-    pub(crate) fn message(&self, s: &Situation<'_>) -> String {
+    pub(crate) fn message(&self, s: &Roles<'_>) -> String {
         let since = DateTime::parse_from_rfc3339(&self.since).ok();
         let until = since.map(|since| since.to_utc() + s.view.config.outage_budget);
         let until = until.map_or_else(String::new, |until| {
@@ -74,6 +91,8 @@ impl Outage {
 pub(crate) struct Verdicts {
     pub(crate) step: Option<Verdict>,
     pub(crate) background: Option<Verdict>,
+    pub(crate) pre: Option<Verdict>,
+    pub(crate) post: Option<Verdict>,
     /// Cause of an abort.
     pub(crate) failure: Option<String>,
     /// Whether a run ended without a verdict.
@@ -82,24 +101,51 @@ pub(crate) struct Verdicts {
     pub(crate) resumed: bool,
     /// Whether the run of the current step is Successful.
     pub(crate) step_succeeded: bool,
+    /// The Experiment of the current step.
+    pub(crate) trial: Option<Trial>,
 }
 
 impl Verdicts {
+    /// Returns the verdict of the present run with the purpose.
+    pub(crate) fn of(&self, purpose: Purpose) -> Option<&Verdict> {
+        match purpose {
+            Purpose::Step => self.step.as_ref(),
+            Purpose::Background => self.background.as_ref(),
+            Purpose::PrePromotion => self.pre.as_ref(),
+            Purpose::PostPromotion => self.post.as_ref(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Purpose, &Verdict)> {
+        [Purpose::Step, Purpose::Background, Purpose::PrePromotion, Purpose::PostPromotion]
+            .into_iter()
+            .filter_map(|purpose| Some((purpose, self.of(purpose)?)))
+    }
+
     pub(crate) fn is_current(&self, name: &str) -> bool {
-        self.step.iter().chain(&self.background).any(|verdict| verdict.name == name)
+        self.all().any(|(_, verdict)| verdict.name == name)
     }
 
     /// Returns what keeps the weight where it is: a metrics server that is out of reach.
     pub(crate) fn outage(&self) -> Option<&Outage> {
-        self.background.iter().chain(&self.step).find_map(|verdict| verdict.outage.as_ref())
+        self.all().find_map(|(_, verdict)| verdict.outage.as_ref())
+    }
+
+    /// Whether the run with the purpose is Successful.
+    pub(crate) fn succeeded(&self, purpose: Purpose) -> bool {
+        self.of(purpose).is_some_and(|verdict| verdict.phase == AnalysisPhase::Successful)
     }
 
     pub(crate) fn step_ref(&self) -> Option<AnalysisRunRef> {
-        self.step.as_ref().map(reference)
+        self.reference(Purpose::Step)
     }
 
     pub(crate) fn background_ref(&self) -> Option<AnalysisRunRef> {
-        self.background.as_ref().map(reference)
+        self.reference(Purpose::Background)
+    }
+
+    pub(crate) fn reference(&self, purpose: Purpose) -> Option<AnalysisRunRef> {
+        self.of(purpose).map(reference)
     }
 }
 
@@ -112,32 +158,43 @@ fn reference(verdict: &Verdict) -> AnalysisRunRef {
 }
 
 /// Reads the verdicts of the present attempt at the present step.
-pub(crate) fn verdicts(s: &Situation<'_>) -> Verdicts {
-    let step = latest(s, Purpose::Step).map(|view| verdict(s, view));
-    let background = latest(s, Purpose::Background).map(|view| verdict(s, view));
-    let mut verdicts = Verdicts { step, background, ..Verdicts::default() };
-    let both = [("Step-based", &verdicts.step), ("Background", &verdicts.background)];
-    for (kind, verdict) in both {
-        let Some(verdict) = verdict else { continue };
+pub(crate) fn verdicts(s: &Roles<'_>) -> Verdicts {
+    let of = |purpose| latest(s, purpose).map(|view| verdict(s, view));
+    let mut verdicts = match s.chosen {
+        Chosen::Canary(_) => Verdicts {
+            step: of(Purpose::Step),
+            background: of(Purpose::Background),
+            ..Verdicts::default()
+        },
+        Chosen::BlueGreen(_) => Verdicts {
+            pre: of(Purpose::PrePromotion),
+            post: of(Purpose::PostPromotion),
+            ..Verdicts::default()
+        },
+    };
+    let mut failure = None;
+    let mut inconclusive = false;
+    for (purpose, verdict) in verdicts.all() {
         match verdict.phase {
             AnalysisPhase::Failed | AnalysisPhase::Error => {
-                let phase = verdict.phase.as_str().to_lowercase();
+                let (kind, phase) = (purpose.words(), verdict.phase.as_str().to_lowercase());
                 let message = &verdict.message;
-                verdicts.failure = Some(format!("{kind} analysis phase error/{phase}: {message}"));
+                failure = Some(format!("{kind} analysis phase error/{phase}: {message}"));
             }
-            AnalysisPhase::Inconclusive => verdicts.inconclusive = true,
+            AnalysisPhase::Inconclusive => inconclusive = true,
             AnalysisPhase::Pending | AnalysisPhase::Running | AnalysisPhase::Successful => {}
         }
     }
+    (verdicts.failure, verdicts.inconclusive) = (failure, inconclusive);
     let status = s.status();
     let pauses = status.pause_conditions.iter().flatten().next().is_some();
     verdicts.resumed = verdicts.inconclusive && status.controller_pause == Some(true) && !pauses;
-    verdicts.step_succeeded =
-        verdicts.step.as_ref().is_some_and(|verdict| verdict.phase == AnalysisPhase::Successful);
+    verdicts.step_succeeded = verdicts.succeeded(Purpose::Step);
+    experiment::judge(s, &mut verdicts);
     verdicts
 }
 
-fn verdict(s: &Situation<'_>, view: &AnalysisRunView) -> Verdict {
+fn verdict(s: &Roles<'_>, view: &AnalysisRunView) -> Verdict {
     let outcome = judge::verdict_of(view, s.now(), &s.view.config);
     let name = view.run.meta.name.clone();
     let outage = outcome
@@ -149,7 +206,7 @@ fn verdict(s: &Situation<'_>, view: &AnalysisRunView) -> Verdict {
 
 /// The newest run of the present attempt with the purpose, of the present step for step runs. One that we ended ourselves does
 /// not count: a retry may overtake the record of the abort that ended it, and then nothing else tells the attempts apart.
-fn latest<'a>(s: &Situation<'a>, purpose: Purpose) -> Option<&'a AnalysisRunView> {
+fn latest<'a>(s: &Roles<'a>, purpose: Purpose) -> Option<&'a AnalysisRunView> {
     let index = s.index().to_string();
     let attempt = s.sluice().attempt.unwrap_or(1).to_string();
     s.view
@@ -162,8 +219,7 @@ fn latest<'a>(s: &Situation<'a>, purpose: Purpose) -> Option<&'a AnalysisRunView
                 && !meta.annotations.contains_key(labels::STOPPED)
                 && hash_of(meta) == Some(s.hash.as_str())
                 && label(labels::ROLLOUT_TYPE) == Some(purpose.label())
-                && (purpose == Purpose::Background
-                    || label(labels::STEP_INDEX) == Some(index.as_str()))
+                && (purpose != Purpose::Step || label(labels::STEP_INDEX) == Some(index.as_str()))
                 && meta.annotations.get(labels::ATTEMPT).is_none_or(|of| *of == attempt)
         })
         .max_by_key(|view| (suffix(&view.run.meta.name), view.run.meta.creation_timestamp))
@@ -174,10 +230,38 @@ fn suffix(name: &str) -> u32 {
     name.rsplit_once('.').and_then(|(_, n)| n.parse().ok()).unwrap_or(0)
 }
 
-/// Returns the starts and ends of runs that are due.
+/// A run that should be there now.
+pub(crate) struct Wanted<'a> {
+    pub(crate) purpose: Purpose,
+    pub(crate) analysis: &'a RolloutAnalysis,
+    /// Whether it may start now; one that goes on is left alone.
+    pub(crate) is_due: bool,
+}
+
+/// Returns the starts and ends of a canary's runs that are due.
 pub(crate) fn changes(s: &Situation<'_>, verdicts: &Verdicts, abort: &Abort) -> Vec<Action> {
     let mut wanted = Vec::new();
-    let mut actions = Vec::new();
+    let paused = s.status().pause_conditions.iter().flatten().next().is_some();
+    if let Some(analysis) = s.step().and_then(|step| step.analysis.as_ref()) {
+        let is_due = !paused && !s.is_paused_by_user();
+        wanted.push(Wanted { purpose: Purpose::Step, analysis, is_due });
+    }
+    if let Some(background) = &s.canary.analysis
+        && s.index() >= usize::try_from(background.starting_step.unwrap_or(0)).unwrap_or(0)
+    {
+        let analysis = &background.analysis;
+        wanted.push(Wanted { purpose: Purpose::Background, analysis, is_due: true });
+    }
+    starts_and_ends(s, &wanted, verdicts, abort)
+}
+
+/// Returns the starts of wanted runs that are due, and the ends of all others. While nothing is judged, none is wanted.
+pub(crate) fn starts_and_ends(
+    s: &Roles<'_>,
+    wanted: &[Wanted<'_>],
+    verdicts: &Verdicts,
+    abort: &Abort,
+) -> Vec<Action> {
     let held = s.is_promoted()
         || s.is_first()
         || s.is_changed()
@@ -185,47 +269,37 @@ pub(crate) fn changes(s: &Situation<'_>, verdicts: &Verdicts, abort: &Abort) -> 
         || abort.is_on()
         || s.status().aborted_at.is_some()
         || s.current.is_none();
-    if !held {
-        if let Some(analysis) = s.step().and_then(|step| step.analysis.as_ref()) {
-            wanted.extend(verdicts.step.as_ref().map(|v| v.name.clone()));
-            actions.extend(start(s, Purpose::Step, analysis, verdicts));
-        }
-        if let Some(background) = &s.canary.analysis
-            && s.index() >= usize::try_from(background.starting_step.unwrap_or(0)).unwrap_or(0)
-        {
-            wanted.extend(verdicts.background.as_ref().map(|v| v.name.clone()));
-            actions.extend(start(s, Purpose::Background, &background.analysis, verdicts));
-        }
-    }
-    actions.extend(stops(s, &wanted));
+    let wanted: &[Wanted<'_>] = if held { &[] } else { wanted };
+    let mut actions: Vec<Action> =
+        wanted.iter().filter_map(|wanted| start(s, wanted, verdicts)).collect();
+    let kept: Vec<String> = wanted
+        .iter()
+        .filter_map(|wanted| verdicts.of(wanted.purpose))
+        .map(|verdict| verdict.name.clone())
+        .collect();
+    actions.extend(stops(s, &kept));
     actions
 }
 
-fn start(
-    s: &Situation<'_>,
-    purpose: Purpose,
-    analysis: &RolloutAnalysis,
-    verdicts: &Verdicts,
-) -> Option<Action> {
-    let present = match purpose {
-        Purpose::Step => &verdicts.step,
-        Purpose::Background => &verdicts.background,
-    };
-    let again = verdicts.resumed
-        && present.as_ref().is_some_and(|v| v.phase == AnalysisPhase::Inconclusive);
-    let paused = s.status().pause_conditions.iter().flatten().next().is_some();
-    let wait = purpose == Purpose::Step && (paused || s.is_paused_by_user());
-    if analysis.templates.iter().flatten().next().is_none() || wait || (present.is_some() && !again)
+fn start(s: &Roles<'_>, wanted: &Wanted<'_>, verdicts: &Verdicts) -> Option<Action> {
+    let Wanted { purpose, analysis, is_due } = wanted;
+    let purpose = *purpose;
+    let present = verdicts.of(purpose);
+    let again = verdicts.resumed && present.is_some_and(|v| v.phase == AnalysisPhase::Inconclusive);
+    if analysis.templates.iter().flatten().next().is_none()
+        || !is_due
+        || (present.is_some() && !again)
     {
         return None;
     }
     // A spec that cannot be resolved is reported by `problems` before a decision comes this far.
     let spec = run_spec(s, analysis).ok()?;
+    let revision = format!("{}-{}-{}", s.rollout.meta.name, s.hash, s.revision());
     let base = match purpose {
-        Purpose::Step => {
-            format!("{}-{}-{}-{}", s.rollout.meta.name, s.hash, s.revision(), s.index())
-        }
-        Purpose::Background => format!("{}-{}-{}", s.rollout.meta.name, s.hash, s.revision()),
+        Purpose::Step => format!("{revision}-{}", s.index()),
+        Purpose::Background => revision,
+        Purpose::PrePromotion => format!("{revision}-pre"),
+        Purpose::PostPromotion => format!("{revision}-post"),
     };
     let name = free_name(s, &base);
     let body = run_body(s, purpose, analysis, &name, &spec);
@@ -235,7 +309,7 @@ fn start(
 
 /// Returns the spec of the run that the analysis asks for.
 pub(crate) fn run_spec(
-    s: &Situation<'_>,
+    s: &Roles<'_>,
     analysis: &RolloutAnalysis,
 ) -> Result<AnalysisRunSpec, ArgumentError> {
     let source = RolloutSource {
@@ -247,7 +321,7 @@ pub(crate) fn run_spec(
     arguments::run_spec(analysis, &s.view.templates, &source)
 }
 
-fn free_name(s: &Situation<'_>, base: &str) -> String {
+fn free_name(s: &Roles<'_>, base: &str) -> String {
     let taken = |name: &str| s.view.analysis_runs.iter().any(|view| view.run.meta.name == name);
     let mut name = base.to_owned();
     let mut n = 0_u32;
@@ -259,7 +333,7 @@ fn free_name(s: &Situation<'_>, base: &str) -> String {
 }
 
 fn run_body(
-    s: &Situation<'_>,
+    s: &Roles<'_>,
     purpose: Purpose,
     analysis: &RolloutAnalysis,
     name: &str,
@@ -294,7 +368,7 @@ fn run_body(
     })
 }
 
-fn stops(s: &Situation<'_>, wanted: &[String]) -> Vec<Action> {
+fn stops(s: &Roles<'_>, wanted: &[String]) -> Vec<Action> {
     s.view
         .analysis_runs
         .iter()

@@ -1,38 +1,17 @@
 //! How large each ReplicaSet should be now, and which may go (`spec-rollouts` 3.4, 3.7).
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, Duration, SecondsFormat, Utc};
-use sluice_crds::labels;
+use chrono::Duration;
 
 use super::abort::Abort;
-use super::action::{Action, Target};
-use super::contention::{self, Field, Fight, Urgency};
+use super::capacity::{
+    Capacity, deadline_of, named_by_service, resize, set_deadline, wait_for, wait_for_proxies,
+};
+use super::dynamic;
 use super::replicas::{
     Basic, Bounds, Size, basic_sizes, explicit_scale, routed_size, share, total, weight_at,
 };
 use super::routes::Traffic;
 use super::situation::{Set, Situation};
-use crate::plan::{Wake, WakeReason};
-
-/// Changes of size, apart by direction: capacity is added before traffic moves and removed after it is gone.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub(crate) struct Capacity {
-    /// Sets that grow.
-    pub(crate) up: Vec<Action>,
-    /// Sets that shrink.
-    pub(crate) down: Vec<Action>,
-    /// Deadlines written on sets that are to go, or taken off sets that are needed again.
-    pub(crate) deadlines: Vec<Action>,
-    /// Next moment at which a set may shrink.
-    pub(crate) wake: Option<Wake>,
-    /// What shrinking waits for.
-    pub(crate) waits: Vec<(String, DateTime<Utc>)>,
-    /// Sets whose size somebody else keeps changing.
-    pub(crate) fights: Vec<Fight>,
-    /// Whether one of them should grow: what needs its Pods must wait.
-    pub(crate) lacks: bool,
-}
 
 /// Decides sizes.
 pub(crate) fn capacity(
@@ -50,7 +29,11 @@ pub(crate) fn capacity(
 
 fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Capacity) {
     if let Some(stable) = s.stable.filter(|_| !s.is_promoted()) {
-        resize(s, stable, s.n, false, out);
+        let size = dynamic::stable_size(s, traffic, abort, stable);
+        let shrinks = size < stable.replicas && dynamic::is_on(s);
+        if !shrinks || settled(s, traffic, s.view.config.route_confirmation, out) {
+            resize(s, stable, size, false, out);
+        }
     }
     if let Some(current) = s.current {
         if abort.is_on() {
@@ -69,6 +52,7 @@ fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Cap
     for older in s.older.iter().filter(|rs| rs.replicas > 0) {
         let hash = older.hash().unwrap_or_default();
         if traffic.reaches(hash) || named_by_service(s, hash) {
+            drain_older(s, traffic, older, out);
             continue;
         }
         waiting += 1;
@@ -76,28 +60,47 @@ fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Cap
     }
 }
 
-/// Size of the current set: by its step, and never less than its live weight needs.
+/// With `dynamicStableScale` a set that still serves gives Pods back as its traffic leaves, so that others can come up.
+fn drain_older(s: &Situation<'_>, traffic: &Traffic<'_>, set: Set<'_>, out: &mut Capacity) {
+    let hash = set.hash().unwrap_or_default();
+    let weight = traffic.weight_of(hash);
+    let size = routed_size(s.canary, s.n, weight);
+    let drains = dynamic::is_on(s) && weight > 0 && size < set.replicas;
+    if drains && settled(s, traffic, s.view.config.route_confirmation, out) {
+        resize(s, set, size, false, out);
+    }
+}
+
+/// Size of the current set: by its step, and never less than its live weight and routes of its own need.
 fn current_size(s: &Situation<'_>, traffic: &Traffic<'_>, current: Set<'_>) -> u32 {
     if s.is_promoted() || s.is_first() {
         return s.n;
     }
     let carried = routed_size(s.canary, s.n, traffic.weight_of(&s.hash));
+    let least = dynamic::least(s, traffic);
     if s.is_changed() {
         return current.replicas.max(carried);
     }
     if s.is_paused_by_user() || s.has_pause("InconclusiveAnalysisRun") {
         let floor = explicit_scale(s.canary, s.steps, s.index(), s.n).map_or(carried, |_| 0);
-        return current.replicas.max(floor);
+        return current.replicas.max(floor).max(least);
     }
     let index = if s.skips_steps() { s.steps.len() } else { s.index() };
     match explicit_scale(s.canary, s.steps, index, s.n) {
-        Some(size) => size,
-        None => routed_size(s.canary, s.n, weight_at(s.steps, index)).max(carried),
+        Some(size) => size.max(least),
+        None => routed_size(s.canary, s.n, weight_at(s.steps, index)).max(carried).max(least),
     }
 }
 
 /// An aborted canary stays until its traffic is gone, the stable set is whole, and the delay has passed.
 fn retire_aborted(s: &Situation<'_>, traffic: &Traffic<'_>, set: Set<'_>, out: &mut Capacity) {
+    if let Some(size) = dynamic::aborted_size(s, traffic) {
+        let shrinks = size < set.replicas;
+        if !shrinks || settled(s, traffic, s.view.config.route_confirmation, out) {
+            resize(s, set, size, false, out);
+        }
+        return;
+    }
     let delay = s.canary.abort_scale_down_delay_seconds.unwrap_or(30);
     let carried = share(s.n, traffic.weight_of(&s.hash));
     if carried > set.replicas {
@@ -129,6 +132,12 @@ fn retire_older(
     at_once: bool,
     out: &mut Capacity,
 ) {
+    if dynamic::is_on(s) {
+        if settled(s, traffic, s.view.config.route_confirmation, out) && spares(s) {
+            resize(s, set, 0, false, out);
+        }
+        return;
+    }
     let Some(at) = deadline_of(set) else {
         if !at_once {
             out.deadlines.push(set_deadline(s, set, s.now() + s.scale_down_delay()));
@@ -160,73 +169,8 @@ fn settled(s: &Situation<'_>, traffic: &Traffic<'_>, delay: Duration, out: &mut 
     if s.now() >= at {
         return true;
     }
-    out.wake =
-        Wake::earliest(out.wake.take(), Some(Wake { at, reason: WakeReason::RouteConfirmed }));
-    out.waits.push(("proxies to follow the last change of traffic".to_owned(), at));
+    wait_for_proxies(at, out);
     false
-}
-
-fn named_by_service(s: &Situation<'_>, hash: &str) -> bool {
-    s.view
-        .services
-        .values()
-        .filter_map(|lookup| lookup.present())
-        .any(|service| service.hash() == Some(hash))
-}
-
-fn wait_for(set: Set<'_>, at: DateTime<Utc>, out: &mut Capacity) {
-    out.wake =
-        Wake::earliest(out.wake.take(), Some(Wake { at, reason: WakeReason::ScaleDownDelay }));
-    out.waits.push((format!("the scale-down delay of {}", set.object()), at));
-}
-
-/// Returns the instant after which the set may be scaled to 0.
-pub(crate) fn deadline_of(set: Set<'_>) -> Option<DateTime<Utc>> {
-    let text = set.meta.annotations.get(labels::SCALE_DOWN_DEADLINE)?;
-    DateTime::parse_from_rfc3339(text).ok().map(|at| at.with_timezone(&Utc))
-}
-
-fn set_deadline(s: &Situation<'_>, set: Set<'_>, at: DateTime<Utc>) -> Action {
-    // Whole seconds, rounded up: a deadline must not come early.
-    let at = if at.timestamp_subsec_nanos() > 0 { at + Duration::seconds(1) } else { at };
-    let text = at.to_rfc3339_opts(SecondsFormat::Secs, true);
-    Action::Annotate {
-        target: Target::of(s.view, set.object(), &set.meta),
-        annotations: BTreeMap::from([(labels::SCALE_DOWN_DEADLINE.to_owned(), Some(text))]),
-    }
-}
-
-/// Adds the change of size, if there is one. `keep` says that the set is wanted, so a deadline on it goes.
-fn resize(s: &Situation<'_>, set: Set<'_>, to: u32, keep: bool, out: &mut Capacity) {
-    let has_deadline = set.meta.annotations.contains_key(labels::SCALE_DOWN_DEADLINE);
-    let mut annotations = BTreeMap::new();
-    if has_deadline && (keep || to == 0) {
-        annotations.insert(labels::SCALE_DOWN_DEADLINE.to_owned(), None);
-    }
-    let target = Target::of(s.view, set.object(), &set.meta);
-    if to == set.replicas {
-        if has_deadline && keep {
-            out.deadlines.push(Action::Annotate { target, annotations });
-        }
-        return;
-    }
-    let (object, value) = (set.object(), to.to_string());
-    match contention::note(s, Field::Size, &object, &set.meta, &value, Urgency::Usual) {
-        Ok(note) => annotations.extend(note.into_iter().map(|(key, value)| (key, Some(value)))),
-        Err(fight) => {
-            out.fights.push(*fight);
-            out.lacks |= to > set.replicas;
-            return;
-        }
-    }
-    annotations.insert(labels::DESIRED_REPLICAS.to_owned(), Some(s.n.to_string()));
-    let hash = set.hash().unwrap_or_default().to_owned();
-    let scale = Action::Scale { target, hash, from: set.replicas, to, annotations };
-    if to > set.replicas {
-        out.up.push(scale);
-    } else {
-        out.down.push(scale);
-    }
 }
 
 fn basic(s: &Situation<'_>, abort: &Abort, out: &mut Capacity) {

@@ -14,7 +14,7 @@ use sluice_crds::labels;
 use sluice_crds::object::{Meta, ObjectRef};
 
 use super::routes::{instant, instant_of};
-use super::situation::Situation;
+use super::situation::Roles;
 use crate::plan::{Wake, WakeReason};
 
 /// Writes of one value in a row after which the field is left alone.
@@ -101,7 +101,7 @@ impl Fight {
 
 /// Returns the annotations that a write of the value leaves, or the fight that keeps it from being written now.
 pub(crate) fn note(
-    s: &Situation<'_>,
+    s: &Roles<'_>,
     field: Field,
     object: &ObjectRef,
     meta: &Meta,
@@ -135,11 +135,7 @@ pub(crate) fn note(
 }
 
 /// What this Rollout wrote last, how often in a row, and when, if that is not long ago.
-fn last<'a>(
-    s: &Situation<'_>,
-    field: Field,
-    meta: &'a Meta,
-) -> Option<(&'a str, u32, DateTime<Utc>)> {
+fn last<'a>(s: &Roles<'_>, field: Field, meta: &'a Meta) -> Option<(&'a str, u32, DateTime<Utc>)> {
     let mut parts = meta.annotations.get(labels::WROTE)?.splitn(3, ' ');
     let (rollout, value, times) = (parts.next()?, parts.next()?, parts.next()?);
     let at = instant_of(meta, field.instant())?;

@@ -1,8 +1,10 @@
 //! The progress deadline (`spec-rollouts` 3.13). It also runs while old sets wait for their scale-down delay.
 
 use chrono::{DateTime, Duration, Utc};
+use sluice_crds::rollout::CanaryStep;
 
-use super::situation::Situation;
+use super::blue_green::BlueGreen;
+use super::situation::{Chosen, Roles};
 use crate::plan::{Wake, WakeReason};
 
 /// Where the deadline stands.
@@ -23,7 +25,7 @@ impl Deadline {
 }
 
 /// Returns where the deadline stands.
-pub(crate) fn state(s: &Situation<'_>) -> Deadline {
+pub(crate) fn state(s: &Roles<'_>) -> Deadline {
     if !expects_progress(s) {
         return Deadline::Idle;
     }
@@ -31,7 +33,8 @@ pub(crate) fn state(s: &Situation<'_>) -> Deadline {
     let Some(condition) = condition else { return Deadline::Idle };
     match condition.reason.as_str() {
         "ProgressDeadlineExceeded" => return Deadline::Passed,
-        "RolloutAborted" | "NewReplicaSetAvailable" => return Deadline::Idle,
+        // A pause that just ended was no progress, and no lack of it: the next status starts the clock anew.
+        "RolloutAborted" | "NewReplicaSetAvailable" | "RolloutPaused" => return Deadline::Idle,
         _ => {}
     }
     let Some(since) = condition.last_update_time else { return Deadline::Idle };
@@ -40,14 +43,14 @@ pub(crate) fn state(s: &Situation<'_>) -> Deadline {
 }
 
 /// Returns when the deadline passes, if it runs.
-pub(crate) fn wake(s: &Situation<'_>) -> Option<Wake> {
+pub(crate) fn wake(s: &Roles<'_>) -> Option<Wake> {
     match state(s) {
         Deadline::Running(at) => Some(Wake { at, reason: WakeReason::ProgressDeadline }),
         Deadline::Idle | Deadline::Passed => None,
     }
 }
 
-fn expects_progress(s: &Situation<'_>) -> bool {
+fn expects_progress(s: &Roles<'_>) -> bool {
     let paused = s.status().pause_conditions.iter().flatten().next().is_some();
     if paused || s.is_paused_by_user() || s.is_aborted() || s.is_changed() {
         return false;
@@ -55,15 +58,23 @@ fn expects_progress(s: &Situation<'_>) -> bool {
     if s.is_promoted() {
         return s.current_available() < s.n;
     }
-    s.skips_steps() || s.step().is_none_or(|step| step.pause.is_none() && step.analysis.is_none())
+    match s.chosen {
+        Chosen::Canary(_) => {
+            let has_time = |step: &CanaryStep| {
+                step.pause.is_some() || step.analysis.is_some() || step.experiment.is_some()
+            };
+            s.skips_steps() || !s.step().is_some_and(has_time)
+        }
+        Chosen::BlueGreen(strategy) => !BlueGreen::of(s, strategy).awaits_judgement(),
+    }
 }
 
-fn seconds(s: &Situation<'_>) -> i32 {
+fn seconds(s: &Roles<'_>) -> i32 {
     s.rollout.spec.progress_deadline_seconds.unwrap_or(600).max(0)
 }
 
 /// Returns Argo's message for a deadline that passed.
-pub(crate) fn message(s: &Situation<'_>) -> String {
+pub(crate) fn message(s: &Roles<'_>) -> String {
     let name = s
         .current
         .map_or_else(|| format!("{}-{}", s.rollout.meta.name, s.hash), |rs| rs.meta.name.clone());

@@ -87,6 +87,10 @@ fn everything(view: &RolloutView) -> Vec<(ObjectRef, &Meta)> {
     let mut all = vec![(view.object(), &view.rollout.meta)];
     all.extend(traffic_objects(view));
     all.extend(view.replica_sets.iter().map(|rs| (rs.object(), &rs.meta)));
+    for sight in view.experiments.present().into_iter().flatten() {
+        all.push((sight.experiment.meta.object(Kind::EXPERIMENT), &sight.experiment.meta));
+        all.extend(sight.replica_sets.iter().map(|rs| (rs.object(), &rs.meta)));
+    }
     all.extend(view.analysis_runs.iter().map(|r| (run(&r.run), &r.run.meta)));
     all
 }

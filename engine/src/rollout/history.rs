@@ -1,21 +1,22 @@
-//! What is kept of the past: old ReplicaSets and finished AnalysisRuns (`spec-rollouts` 2.4).
+//! What is kept of the past: old ReplicaSets, finished AnalysisRuns and Experiments (`spec-rollouts` 2.4).
 
 use sluice_crds::analysis::AnalysisPhase;
 use sluice_crds::object::Kind;
 
 use super::action::{Action, Target};
 use super::analysis::Verdicts;
-use super::situation::{Set, Situation};
+use super::situation::{Roles, Set};
 use crate::view::{AnalysisRunView, hash_of};
 
 /// Returns the deletions of what is beyond its limit.
-pub(crate) fn deletions(s: &Situation<'_>, verdicts: &Verdicts) -> Vec<Action> {
+pub(crate) fn deletions(s: &Roles<'_>, verdicts: &Verdicts) -> Vec<Action> {
     let mut actions = replica_sets(s);
     actions.extend(analysis_runs(s, verdicts));
+    actions.extend(super::experiment::history(s, verdicts));
     actions
 }
 
-fn replica_sets(s: &Situation<'_>) -> Vec<Action> {
+fn replica_sets(s: &Roles<'_>) -> Vec<Action> {
     let limit = s.rollout.spec.revision_history_limit.unwrap_or(10);
     let limit = usize::try_from(limit).unwrap_or(0);
     let mut old: Vec<Set<'_>> =
@@ -34,7 +35,7 @@ fn replica_sets(s: &Situation<'_>) -> Vec<Action> {
         .collect()
 }
 
-fn is_selected(s: &Situation<'_>, set: Set<'_>) -> bool {
+fn is_selected(s: &Roles<'_>, set: Set<'_>) -> bool {
     s.view
         .services
         .values()
@@ -42,7 +43,7 @@ fn is_selected(s: &Situation<'_>, set: Set<'_>) -> bool {
         .any(|service| service.hash() == set.hash())
 }
 
-fn analysis_runs(s: &Situation<'_>, verdicts: &Verdicts) -> Vec<Action> {
+fn analysis_runs(s: &Roles<'_>, verdicts: &Verdicts) -> Vec<Action> {
     let spec = s.rollout.spec.analysis.clone().unwrap_or_default();
     let limit = |value: Option<i32>| usize::try_from(value.unwrap_or(5)).unwrap_or(0);
     let good_limit = limit(spec.successful_run_history_limit);

@@ -7,7 +7,7 @@ use sluice_crds::labels;
 use sluice_crds::object::{Kind, ObjectRef, controller_reference};
 
 use super::action::{Action, Target};
-use super::situation::{Situation, revision_of};
+use super::situation::{Roles, revision_of};
 use crate::view::RolloutView;
 
 /// Annotation of the notification engine, never copied.
@@ -28,7 +28,7 @@ pub(crate) fn adoptions(view: &RolloutView) -> Vec<Action> {
 }
 
 /// Returns the creation of the ReplicaSet of `spec.template`, if there is none.
-pub(crate) fn creation(s: &Situation<'_>) -> Option<Action> {
+pub(crate) fn creation(s: &Roles<'_>) -> Option<Action> {
     if s.current.is_some() || s.is_taken() {
         return None;
     }
@@ -84,7 +84,7 @@ fn label_map(value: Option<&Value>) -> Map<String, Value> {
 }
 
 /// Annotations of the Rollout that its ReplicaSets carry.
-fn copied_annotations(s: &Situation<'_>) -> BTreeMap<String, String> {
+fn copied_annotations(s: &Roles<'_>) -> BTreeMap<String, String> {
     let own = [labels::REVISION, labels::REVISION_HISTORY, labels::DESIRED_REPLICAS];
     s.rollout
         .meta
@@ -103,7 +103,7 @@ fn copied_annotations(s: &Situation<'_>) -> BTreeMap<String, String> {
 }
 
 /// Returns annotations and settings of the current revision that are not as they should be.
-pub(crate) fn upkeep(s: &Situation<'_>) -> Vec<Action> {
+pub(crate) fn upkeep(s: &Roles<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
     let revision = s.revision();
     if let Some(current) = s.current {

@@ -2,14 +2,19 @@
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::situation::Situation;
+use super::situation::Roles;
 
 /// Reason of a pause step, also of the pause that follows a `setWeight` with `duration`.
 pub(crate) const STEP: &str = "CanaryPauseStep";
+/// Reason of the pause of a blue-green update before users are switched.
+pub(crate) const BLUE_GREEN: &str = "BlueGreenPause";
 /// Reason of a pause after an inconclusive analysis.
 pub(crate) const INCONCLUSIVE: &str = "InconclusiveAnalysisRun";
 
-/// Where the pause of a step stands.
+/// Reason of a pause after an inconclusive experiment.
+pub(crate) const INCONCLUSIVE_EXPERIMENT: &str = "InconclusiveExperiment";
+
+/// Where a pause stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PauseState {
     /// The step has not been recorded as paused.
@@ -22,12 +27,17 @@ pub(crate) enum PauseState {
     Over,
 }
 
-/// Returns where the pause stands. `length` is that of `CanaryStep::pause_length`.
+/// Returns where the pause of a step stands. `length` is that of `CanaryStep::pause_length`.
+pub(crate) fn state(s: &Roles<'_>, length: Option<Duration>) -> PauseState {
+    state_of(s, STEP, length)
+}
+
+/// Returns where the pause with the reason stands.
 ///
 /// A pause that we recorded and whose condition somebody took away is over: that is how `promote` and `resume` work. The
 /// start is kept in whole seconds, cut off; so the wait is measured to the second after its end, never short.
-pub(crate) fn state(s: &Situation<'_>, length: Option<Duration>) -> PauseState {
-    let condition = s.status().pause_conditions.iter().flatten().find(|c| c.reason == STEP);
+pub(crate) fn state_of(s: &Roles<'_>, reason: &str, length: Option<Duration>) -> PauseState {
+    let condition = s.status().pause_conditions.iter().flatten().find(|c| c.reason == reason);
     match (condition, length) {
         (Some(condition), Some(length)) => {
             let start = condition.start_time.at() + Duration::seconds(1);

@@ -8,8 +8,9 @@ use sluice_crds::rollout::strategy::CanaryStrategy;
 use sluice_crds::rollout::{RolloutAnalysis, RolloutRecord, RolloutSpec};
 use sluice_crds::supported::{self, State};
 
-use super::situation::{Situation, current_set, wanted_hash};
-use super::{analysis, routes};
+use super::destinations;
+use super::situation::{Chosen, Roles, Situation, current_set, wanted_hash};
+use super::{analysis, experiment, routes};
 use crate::analysis::arguments::{self, ArgumentError};
 use crate::view::{Lookup, RolloutView, ServiceRecord};
 
@@ -31,41 +32,42 @@ impl Problem {
 /// What a view allows.
 pub(crate) enum Check<'a> {
     /// All that decisions need is there and makes sense.
-    Ready(&'a CanaryStrategy),
+    Ready(Chosen<'a>),
     /// A store has not been filled yet: wait, and say nothing in the status.
     Unread(String),
     /// Somebody must repair something; never empty.
     Problems(Vec<Problem>),
-    /// Likewise, but only in analyses: traffic can be moved, and an update can be taken back.
-    Unjudged(&'a CanaryStrategy, Vec<Problem>),
+    /// Likewise, but only in analyses, or in where nobody but testers look: an update can be taken back.
+    Unjudged(Chosen<'a>, Vec<Problem>),
 }
 
 /// Checks the spec, and everything that it names.
 pub(crate) fn check(view: &RolloutView) -> Check<'_> {
     let spec_problems = spec(&view.rollout);
-    let Some(canary) = view.rollout.spec.strategy.canary.as_deref() else {
+    let Some(chosen) = Chosen::of(&view.rollout.spec.strategy) else {
         return Check::Problems(spec_problems);
     };
     if !spec_problems.is_empty() {
         return Check::Problems(spec_problems);
     }
-    if let Some(unread) = unread(view, canary) {
+    if let Some(unread) = unread(view, chosen) {
         return Check::Unread(unread);
     }
-    let mut problems = references(view, canary);
+    let (mut problems, mut lesser) = references(view, chosen);
     problems.extend(quarantine(view));
-    let templates = template_problems(view, canary);
-    match (problems.is_empty(), templates.is_empty()) {
-        (true, true) => Check::Ready(canary),
-        (true, false) => Check::Unjudged(canary, templates),
+    lesser.extend(template_problems(view, chosen));
+    match (problems.is_empty(), lesser.is_empty()) {
+        (true, true) => Check::Ready(chosen),
+        (true, false) => Check::Unjudged(chosen, lesser),
         (false, _) => {
-            problems.extend(templates);
+            problems.extend(lesser);
             Check::Problems(problems)
         }
     }
 }
 
 const CANARY: &str = "spec.strategy.canary";
+const BLUE_GREEN: &str = "spec.strategy.blueGreen";
 
 /// What is wrong with the spec by itself, and what of it would be dangerous to ignore.
 fn spec(rollout: &RolloutRecord) -> Vec<Problem> {
@@ -99,31 +101,70 @@ fn asked_in_vain(rollout: &RolloutRecord) -> Vec<(State, sluice_crds::validate::
 }
 
 /// The Services that the strategy names, with the field that does.
-fn services(canary: &CanaryStrategy) -> impl Iterator<Item = (&'static str, &str)> {
-    [("canaryService", &canary.canary_service), ("stableService", &canary.stable_service)]
+pub(crate) fn services(chosen: Chosen<'_>) -> Vec<(&'static str, &str)> {
+    match chosen {
+        Chosen::Canary(canary) => destinations::named(canary).collect(),
+        Chosen::BlueGreen(strategy) => [
+            ("activeService", &strategy.active_service),
+            (PREVIEW_SERVICE, &strategy.preview_service),
+        ]
         .into_iter()
         .filter_map(|(field, name)| Some((field, name.as_deref().filter(|n| !n.is_empty())?)))
+        .collect(),
+    }
+}
+
+const PREVIEW_SERVICE: &str = "previewService";
+
+/// Path of the strategy.
+fn root(chosen: Chosen<'_>) -> &'static str {
+    match chosen {
+        Chosen::Canary(_) => CANARY,
+        Chosen::BlueGreen(_) => BLUE_GREEN,
+    }
+}
+
+fn canary_of(chosen: Chosen<'_>) -> Option<&CanaryStrategy> {
+    match chosen {
+        Chosen::Canary(canary) => Some(canary),
+        Chosen::BlueGreen(_) => None,
+    }
 }
 
 /// Every analysis of the strategy, with its path.
-fn analyses(canary: &CanaryStrategy) -> Vec<(String, &RolloutAnalysis)> {
-    let background = canary.analysis.iter().map(|b| (format!("{CANARY}.analysis"), &b.analysis));
-    let steps = canary.steps.iter().flatten().enumerate().filter_map(|(index, step)| {
-        Some((format!("{CANARY}.steps[{index}].analysis"), step.analysis.as_ref()?))
-    });
-    background.chain(steps).collect()
+fn analyses(chosen: Chosen<'_>) -> Vec<(String, &RolloutAnalysis)> {
+    match chosen {
+        Chosen::Canary(canary) => {
+            let background =
+                canary.analysis.iter().map(|b| (format!("{CANARY}.analysis"), &b.analysis));
+            let steps = canary.steps.iter().flatten().enumerate().filter_map(|(index, step)| {
+                Some((format!("{CANARY}.steps[{index}].analysis"), step.analysis.as_ref()?))
+            });
+            background.chain(steps).collect()
+        }
+        Chosen::BlueGreen(strategy) => [
+            ("prePromotionAnalysis", &strategy.pre_promotion_analysis),
+            ("postPromotionAnalysis", &strategy.post_promotion_analysis),
+        ]
+        .into_iter()
+        .filter_map(|(field, analysis)| Some((format!("{BLUE_GREEN}.{field}"), analysis.as_ref()?)))
+        .collect(),
+    }
 }
 
 /// Every template that the strategy names.
-pub(crate) fn templates(canary: &CanaryStrategy) -> Vec<TemplateRef> {
-    analyses(canary)
+pub(crate) fn templates(chosen: Chosen<'_>) -> Vec<TemplateRef> {
+    let trials = canary_of(chosen).into_iter().flat_map(experiment::templates);
+    analyses(chosen)
         .into_iter()
         .flat_map(|(_, analysis)| analysis.templates.clone().unwrap_or_default())
+        .chain(trials)
         .collect()
 }
 
-fn unread(view: &RolloutView, canary: &CanaryStrategy) -> Option<String> {
-    let service = services(canary)
+fn unread(view: &RolloutView, chosen: Chosen<'_>) -> Option<String> {
+    let service = services(chosen)
+        .into_iter()
         .find(|(_, name)| matches!(view.services.get(*name), None | Some(Lookup::Unknown)))
         .map(|(_, name)| format!("Service `{name}`"));
     let route = || {
@@ -132,8 +173,12 @@ fn unread(view: &RolloutView, canary: &CanaryStrategy) -> Option<String> {
             .find(|object| matches!(view.routes.get(object), None | Some(Lookup::Unknown)))
             .map(|object| object.to_string())
     };
+    let asks = canary_of(chosen).is_some_and(experiment::is_asked_for);
+    if asks && matches!(view.experiments, Lookup::Unknown) {
+        return Some("Experiments".to_owned());
+    }
     let template = || {
-        arguments::references(&templates(canary), &view.templates)
+        arguments::references(&templates(chosen), &view.templates)
             .into_iter()
             .find(|name| matches!(view.templates.get(name), None | Some(Lookup::Unknown)))
             .map(|name| format!("AnalysisTemplate `{}`", name.template_name))
@@ -141,39 +186,48 @@ fn unread(view: &RolloutView, canary: &CanaryStrategy) -> Option<String> {
     service.or_else(route).or_else(template)
 }
 
-fn references(view: &RolloutView, canary: &CanaryStrategy) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (field, name) in services(canary) {
-        let at = format!("{CANARY}.{field}");
-        match view.services.get(name) {
-            Some(Lookup::Present(service)) => {
-                problems.extend(service_problem(view, &at, service));
-            }
-            Some(Lookup::Absent | Lookup::NoKind | Lookup::Unknown) | None => {
-                problems.push(Problem::new(
-                    at,
-                    format!("service \"{name}\" not found"),
-                    "create the Service, or correct the name",
-                ));
-            }
-        }
-    }
-    for problem in routes::check(view, canary) {
-        let at = match &problem.object {
-            Some(object) => format!("{object}: {}", problem.path),
-            None => problem.path,
+/// What is wrong with the objects that the spec names; apart from it, what does not keep an update from being taken back.
+fn references(view: &RolloutView, chosen: Chosen<'_>) -> (Vec<Problem>, Vec<Problem>) {
+    let (mut problems, mut lesser) = (Vec::new(), Vec::new());
+    for (field, name) in services(chosen) {
+        let at = format!("{}.{field}", root(chosen));
+        let problem = match view.services.get(name) {
+            Some(Lookup::Present(service)) => service_problem(view, &at, service),
+            Some(Lookup::Absent | Lookup::NoKind | Lookup::Unknown) | None => Some(Problem::new(
+                at,
+                format!("service \"{name}\" not found"),
+                "create the Service, or correct the name",
+            )),
         };
-        problems.push(Problem::new(at, problem.message, problem.hint.unwrap_or_default()));
+        if field == PREVIEW_SERVICE { &mut lesser } else { &mut problems }.extend(problem);
+    }
+    if let Chosen::Canary(canary) = chosen {
+        for problem in routes::check(view, canary) {
+            let at = match &problem.object {
+                Some(object) => format!("{object}: {}", problem.path),
+                None => problem.path,
+            };
+            problems.push(Problem::new(at, problem.message, problem.hint.unwrap_or_default()));
+        }
     }
     for (object, other) in &view.claims {
         problems.push(claimed(object, other));
     }
-    problems
+    (problems, lesser)
 }
 
-fn template_problems(view: &RolloutView, canary: &CanaryStrategy) -> Vec<Problem> {
-    let all = analyses(canary).into_iter();
-    all.filter_map(|(path, analysis)| template_problem(view, canary, &path, analysis)).collect()
+fn template_problems(view: &RolloutView, chosen: Chosen<'_>) -> Vec<Problem> {
+    let all = analyses(chosen).into_iter();
+    let mut problems: Vec<Problem> = all
+        .filter_map(|(path, analysis)| template_problem(view, chosen, &path, analysis))
+        .collect();
+    if let Some(canary) = canary_of(chosen).filter(|canary| experiment::is_asked_for(canary)) {
+        let found = experiment::problems(&Situation::observe(view, canary));
+        problems.extend(
+            found.into_iter().map(|(at, error)| Problem::new(at, error.to_string(), hint(&error))),
+        );
+    }
+    problems
 }
 
 fn claimed(object: &ObjectRef, other: &str) -> Problem {
@@ -221,19 +275,22 @@ fn service_problem(view: &RolloutView, at: &str, service: &ServiceRecord) -> Opt
 
 fn template_problem(
     view: &RolloutView,
-    canary: &CanaryStrategy,
+    chosen: Chosen<'_>,
     path: &str,
     analysis: &RolloutAnalysis,
 ) -> Option<Problem> {
     analysis.templates.iter().flatten().next()?;
-    let s = Situation::observe(view, canary);
+    let s = Roles::observe(view, chosen);
     let error = analysis::run_spec(&s, analysis).err()?;
-    let hint = match error {
+    Some(Problem::new(path, error.to_string(), hint(&error)))
+}
+
+fn hint(error: &ArgumentError) -> &'static str {
+    match error {
         ArgumentError::Missing(_) => "create it, or correct the name",
         ArgumentError::Unknown(_) | ArgumentError::SecretUnknown(_) => "wait",
         ArgumentError::Invalid(_) => "correct the template or its arguments",
-    };
-    Some(Problem::new(path, error.to_string(), hint))
+    }
 }
 
 /// Content in quarantine does not start; one that has started is aborted instead.

@@ -13,7 +13,11 @@ use sluice_crds::rollout::{RolloutRecord, TrafficRouting};
 use super::action::{Action, Target};
 use super::contention::{self, Field, Fight, Urgency};
 use super::situation::Situation;
-use crate::traffic::{Resolved, RouteProblem, RouteScope, TrafficRouter, TrafficSplit, registry};
+use super::split::Wanted;
+use super::{destinations, rules};
+use crate::traffic::{
+    MadeRoute, Resolved, RouteProblem, RouteRule, RouteScope, TrafficRouter, TrafficSplit, registry,
+};
 use crate::view::{EndpointCounts, Fact, Lookup, RolloutView, RouteRecord};
 
 /// Traffic as the view shows it.
@@ -22,8 +26,12 @@ pub(crate) struct Traffic<'a> {
     pub(crate) stable: Destination<'a>,
     /// DestinationRule, in subset mode.
     pub(crate) rule: Option<&'a RouteRecord>,
-    /// Greatest share of destinations that are neither.
+    /// Greatest share of destinations that we added for Experiments.
+    pub(crate) extra: u32,
+    /// Greatest share of destinations that are none of these.
     pub(crate) other: u32,
+    /// Routes that steps made.
+    pub(crate) made: Vec<MadeRoute>,
     /// Objects with weights, each with the canary's greatest share.
     pub(crate) objects: Vec<(&'a Arc<RouteRecord>, u32)>,
 }
@@ -66,8 +74,8 @@ impl<'a> Traffic<'a> {
     pub(crate) fn observe(view: &'a RolloutView, canary: &'a CanaryStrategy) -> Option<Self> {
         let routing = canary.traffic_routing.as_ref()?;
         let router = registry::router(routing)?;
-        let ports = ports(view);
-        let scope = scope(&view.rollout, canary, routing, &ports);
+        let known = Known::of(view, canary);
+        let scope = known.scope(&view.rollout, canary, routing);
         let observed = router.observed(&scope, &view.routes);
         let resolved = router.resolves(&scope, &view.routes);
         let rule = match &resolved {
@@ -76,11 +84,13 @@ impl<'a> Traffic<'a> {
         };
         let hashes =
             |of: fn(&Resolved) -> &Option<String>| resolved.as_ref().map(|r| of(r).clone());
-        let (to_canary, to_stable) = (&canary.canary_service, &canary.stable_service);
+        let to = destinations::services(&view.rollout, canary);
         let mut traffic = Self {
-            canary: resolve(view, to_canary.as_deref(), rule, hashes(|r| &r.canary))?,
-            stable: resolve(view, to_stable.as_deref(), rule, hashes(|r| &r.stable))?,
+            canary: resolve(view, to.canary, rule, hashes(|r| &r.canary))?,
+            stable: resolve(view, to.stable, rule, hashes(|r| &r.stable))?,
             rule,
+            extra: observed.iter().map(|route| route.extra).max().unwrap_or(0),
+            made: router.made(&scope, &view.routes),
             other: observed.iter().map(|route| route.other).max().unwrap_or(0),
             objects: Vec::new(),
         };
@@ -107,6 +117,17 @@ impl<'a> Traffic<'a> {
         (share(&self.canary) + share(&self.stable)).min(100)
     }
 
+    /// Whether a route of ours leads to the revision, whatever its weight.
+    pub(crate) fn is_exposed(&self, hash: &str) -> bool {
+        let reaches = self.canary.hash.as_deref().is_none_or(|of| of == hash);
+        reaches && self.made.iter().any(|route| route.to_canary)
+    }
+
+    /// Whether the canary's destination gets requests: by weight, or by a route of ours.
+    pub(crate) fn canary_serves(&self) -> bool {
+        self.canary.weight > 0 || self.made.iter().any(|route| route.to_canary)
+    }
+
     /// Whether a destination names the revision, or might reach it.
     pub(crate) fn reaches(&self, hash: &str) -> bool {
         let names = |to: &Destination<'_>| to.hash.as_deref() == Some(hash);
@@ -117,7 +138,7 @@ impl<'a> Traffic<'a> {
     pub(crate) fn reaches_with_weight(&self, hash: &str) -> bool {
         let flows =
             |to: &Destination<'_>| to.weight > 0 && to.hash.as_deref().is_none_or(|of| of == hash);
-        flows(&self.canary) || flows(&self.stable)
+        flows(&self.canary) || flows(&self.stable) || self.is_exposed(hash)
     }
 
     /// Whether every managed route gives the canary exactly the weight, and the canary is the revision; else the weight.
@@ -135,16 +156,25 @@ impl<'a> Traffic<'a> {
             .max()
     }
 
+    /// Whether an observer of the data plane has seen the present version of every route; `None` without one. What is written
+    /// now (`changes`) nobody has seen yet.
+    pub(crate) fn observed(&self, view: &RolloutView, changes: bool) -> Option<bool> {
+        let fact = |route: &RouteRecord| view.confirmations.get(&route.object);
+        if self.objects.iter().all(|(route, _)| fact(route).is_none()) {
+            return None;
+        }
+        let is_seen = |route: &RouteRecord| {
+            let version = &route.meta.resource_version.0;
+            matches!(fact(route), Some(Fact::Known(seen, _)) if seen == version)
+        };
+        Some(!changes && self.objects.iter().all(|(route, _)| is_seen(route)))
+    }
+
     /// When the last change of weights and of what destinations resolve to is `delay` ago; `None` if none is known. An
     /// observer of the data plane that has seen the present version of every route ends the wait for routes at once.
     pub(crate) fn still_at(&self, view: &RolloutView, delay: Duration) -> Option<DateTime<Utc>> {
-        let observed = delay == view.config.route_confirmation
-            && self.objects.iter().all(|(route, _)| {
-                matches!(
-                    view.confirmations.get(&route.object),
-                    Some(Fact::Known(version, _)) if *version == route.meta.resource_version.0
-                )
-            });
+        let observed =
+            delay == view.config.route_confirmation && self.observed(view, false) == Some(true);
         let routed = self
             .objects
             .iter()
@@ -216,21 +246,20 @@ pub(crate) struct Edits {
     pub(crate) fights: Vec<Fight>,
 }
 
-/// Returns the writes that bring every route object to the canary's share. Weight rises only if every route can be edited.
+/// Returns the writes that bring every route object to the wanted shares and routes, one for each object. Weight rises only if
+/// every route can be edited.
 pub(crate) fn edits(
     s: &Situation<'_>,
     traffic: &Traffic<'_>,
-    canary: u32,
+    wanted: &Wanted,
     urgency: Urgency,
 ) -> Edits {
     let mut edits = Edits::default();
     let Some((router, routing)) = router(s.canary) else { return edits };
-    let ports = ports(s.view);
-    let scope = scope(s.rollout, s.canary, routing, &ports);
-    let split =
-        split(s, traffic, canary, traffic.canary.hash.as_deref(), traffic.stable.hash.as_deref());
-    let routed = router.weigh(&scope, &split, &s.view.routes);
-    let rises = canary > traffic.canary.weight;
+    let known = Known::of(s.view, s.canary);
+    let scope = known.scope(s.rollout, s.canary, routing);
+    let routed = router.weigh(&scope, &present(s, traffic, wanted), &s.view.routes);
+    let rises = wanted.rises(traffic);
     if !routed.problems.is_empty() && rises {
         return edits;
     }
@@ -240,12 +269,13 @@ pub(crate) fn edits(
         else {
             continue;
         };
-        let value = canary.to_string();
+        let value = wanted.text();
         match contention::note(s, Field::Weights, &edit.object, &route.meta, &value, urgency) {
             Ok(annotations) => edits.actions.push(Action::Route {
+                routes: route_names(traffic, &edit.object, wanted),
                 target: Target::of(s.view, edit.object, &route.meta),
                 from: *from,
-                to: canary,
+                to: wanted.canary,
                 operations: edit.operations,
                 annotations,
             }),
@@ -258,6 +288,31 @@ pub(crate) fn edits(
     edits
 }
 
+/// Names of the routes of steps that are there after the edit, if they are others than before.
+fn route_names(traffic: &Traffic<'_>, object: &ObjectRef, wanted: &Wanted) -> Option<Vec<String>> {
+    let made = traffic.made.iter().filter(|route| route.object == *object);
+    let before: BTreeSet<&str> = made.map(|route| route.name.as_str()).collect();
+    let after: BTreeSet<&str> = wanted.rules.iter().map(|rule| rule.name.as_str()).collect();
+    (before != after).then(|| after.into_iter().map(str::to_owned).collect())
+}
+
+/// Whether the routes of steps are exactly these, at the present weights.
+pub(crate) fn shows(s: &Situation<'_>, traffic: &Traffic<'_>, rules: &[RouteRule]) -> bool {
+    let Some((router, routing)) = router(s.canary) else { return false };
+    let known = Known::of(s.view, s.canary);
+    let scope = known.scope(s.rollout, s.canary, routing);
+    let rules = rules.to_vec();
+    let wanted = Wanted { canary: traffic.canary.weight, rules, extra: Vec::new() };
+    let routed = router.weigh(&scope, &present(s, traffic, &wanted), &s.view.routes);
+    let names = wanted.rules.iter().map(|rule| &rule.name).collect::<BTreeSet<_>>();
+    let made = traffic.made.iter().map(|route| &route.name).collect::<BTreeSet<_>>();
+    routed.edits.is_empty() && routed.problems.is_empty() && names == made
+}
+
+fn present(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: &Wanted) -> TrafficSplit {
+    split(s, traffic, wanted, traffic.canary.hash.as_deref(), traffic.stable.hash.as_deref())
+}
+
 /// Returns the operations that make the rule's subsets select the revisions.
 pub(crate) fn subset_operations(
     s: &Situation<'_>,
@@ -265,11 +320,14 @@ pub(crate) fn subset_operations(
     rule: &RouteRecord,
     canary: Option<&str>,
     stable: Option<&str>,
+    extra: &[crate::traffic::ExtraDestination],
 ) -> Option<Vec<Value>> {
     let (router, routing) = router(s.canary)?;
-    let ports = ports(s.view);
-    let scope = scope(s.rollout, s.canary, routing, &ports);
-    let split = split(s, traffic, traffic.canary.weight, canary, stable);
+    let known = Known::of(s.view, s.canary);
+    let scope = known.scope(s.rollout, s.canary, routing);
+    let weight = traffic.canary.weight;
+    let wanted = Wanted { canary: weight, extra: extra.to_vec(), rules: Vec::new() };
+    let split = split(s, traffic, &wanted, canary, stable);
     let aimed = router.aim(&scope, &split, &s.view.routes);
     aimed.edits.into_iter().find(|edit| edit.object == rule.object).map(|edit| edit.operations)
 }
@@ -277,45 +335,43 @@ pub(crate) fn subset_operations(
 fn split(
     s: &Situation<'_>,
     traffic: &Traffic<'_>,
-    weight: u32,
+    wanted: &Wanted,
     canary: Option<&str>,
     stable: Option<&str>,
 ) -> TrafficSplit {
     let istio = s.canary.traffic_routing.as_ref().and_then(|routing| routing.istio.as_ref());
     let rule = istio.and_then(|istio| istio.destination_rule.as_ref());
-    let side = |service: &Option<String>, subset: Option<&str>, hash: Option<&str>, weight| {
+    let side = |service: Option<&str>, subset: Option<&str>, hash: Option<&str>, weight| {
         crate::traffic::Destination {
-            service: service.clone().filter(|_| traffic.rule.is_none()),
+            service: service.filter(|_| traffic.rule.is_none()).map(str::to_owned),
             subset: subset.map(str::to_owned),
             hash: hash.unwrap_or_default().to_owned(),
             weight,
         }
     };
-    let weight = weight.min(100);
+    let weight = wanted.canary.min(100);
+    let rest = 100_u32.saturating_sub(weight).saturating_sub(wanted.extra_weight());
+    let to = destinations::services(s.rollout, s.canary);
     TrafficSplit {
-        canary: side(&s.canary.canary_service, rule.map(|r| r.canary_subset()), canary, weight),
-        stable: side(
-            &s.canary.stable_service,
-            rule.map(|r| r.stable_subset()),
-            stable,
-            100 - weight,
-        ),
+        canary: side(to.canary, rule.map(|r| r.canary_subset()), canary, weight),
+        stable: side(to.stable, rule.map(|r| r.stable_subset()), stable, rest),
+        extra: wanted.extra.clone(),
+        rules: wanted.rules.clone(),
     }
 }
 
 /// Returns what is wrong with the routing and its objects.
 pub(crate) fn check(view: &RolloutView, canary: &CanaryStrategy) -> Vec<RouteProblem> {
     let Some((router, routing)) = router(canary) else { return Vec::new() };
-    let ports = ports(view);
-    router.check(&scope(&view.rollout, canary, routing, &ports), &view.routes)
+    let known = Known::of(view, canary);
+    router.check(&known.scope(&view.rollout, canary, routing), &view.routes)
 }
 
 /// Returns every router object that the spec names.
 pub(crate) fn reads(rollout: &RolloutRecord) -> BTreeSet<ObjectRef> {
     let Some(canary) = rollout.spec.strategy.canary.as_ref() else { return BTreeSet::new() };
     let Some((router, routing)) = router(canary) else { return BTreeSet::new() };
-    let ports = BTreeMap::new();
-    router.reads(&scope(rollout, canary, routing, &ports))
+    router.reads(&Known::default().scope(rollout, canary, routing))
 }
 
 fn router(canary: &CanaryStrategy) -> Option<(&'static dyn TrafficRouter, &TrafficRouting)> {
@@ -323,26 +379,40 @@ fn router(canary: &CanaryStrategy) -> Option<(&'static dyn TrafficRouter, &Traff
     Some((registry::router(routing)?, routing))
 }
 
-fn scope<'a>(
-    rollout: &'a RolloutRecord,
-    canary: &'a CanaryStrategy,
-    routing: &'a TrafficRouting,
-    ports: &'a BTreeMap<String, Vec<u16>>,
-) -> RouteScope<'a> {
-    RouteScope {
-        namespace: &rollout.meta.namespace,
-        routing,
-        canary_service: canary.canary_service.as_deref(),
-        stable_service: canary.stable_service.as_deref(),
-        ports,
-    }
+/// What a scope borrows.
+#[derive(Default)]
+struct Known {
+    ports: BTreeMap<String, Vec<u16>>,
+    own_routes: BTreeSet<String>,
 }
 
-fn ports(view: &RolloutView) -> BTreeMap<String, Vec<u16>> {
-    view.services
-        .iter()
-        .filter_map(|(name, lookup)| Some((name.clone(), lookup.present()?.ports.clone())))
-        .collect()
+impl Known {
+    fn of(view: &RolloutView, canary: &CanaryStrategy) -> Self {
+        let ports = view
+            .services
+            .iter()
+            .filter_map(|(name, lookup)| Some((name.clone(), lookup.present()?.ports.clone())))
+            .collect();
+        Self { ports, own_routes: rules::names(canary) }
+    }
+
+    fn scope<'a>(
+        &'a self,
+        rollout: &'a RolloutRecord,
+        canary: &'a CanaryStrategy,
+        routing: &'a TrafficRouting,
+    ) -> RouteScope<'a> {
+        let to = destinations::services(rollout, canary);
+        RouteScope {
+            rollout: &rollout.meta.name,
+            namespace: &rollout.meta.namespace,
+            routing,
+            canary_service: to.canary,
+            stable_service: to.stable,
+            ports: &self.ports,
+            own_routes: &self.own_routes,
+        }
+    }
 }
 
 /// Writes an instant into an annotation, with milliseconds.

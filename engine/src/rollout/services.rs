@@ -8,17 +8,25 @@ use sluice_crds::object::{Meta, ObjectRef};
 use super::abort::Abort;
 use super::action::{Action, Role, Target};
 use super::contention::{self, Field, Fight, Urgency};
+use super::destinations;
 use super::replicas::Threshold;
 use super::routes::{self, Edits, Traffic};
-use super::situation::{Set, Situation};
+use super::situation::{Roles, Set, Situation};
 use super::split::stable_need;
+use crate::traffic::ExtraDestination;
 use crate::view::ServiceRecord;
 
 /// Returns the switches that are due. A destination with weight is switched only onto Pods that can carry that weight.
-pub(crate) fn switches(s: &Situation<'_>, traffic: Option<&Traffic<'_>>, abort: &Abort) -> Edits {
+pub(crate) fn switches(
+    s: &Situation<'_>,
+    traffic: Option<&Traffic<'_>>,
+    abort: &Abort,
+    extra: &[ExtraDestination],
+) -> Edits {
+    let to = destinations::services(s.rollout, s.canary);
     let wanted = [
-        (Role::Stable, s.canary.stable_service.as_deref(), s.stable),
-        (Role::Canary, s.canary.canary_service.as_deref(), canary_set(s, traffic, abort)),
+        (Role::Stable, to.stable, s.stable),
+        (Role::Canary, to.canary, canary_set(s, traffic, abort)),
     ];
     let mut edits = Edits::default();
     let mut add = |edit: Result<Action, Box<Fight>>| match edit {
@@ -34,9 +42,9 @@ pub(crate) fn switches(s: &Situation<'_>, traffic: Option<&Traffic<'_>>, abort: 
         if service.hash() == Some(hash) || !may_switch(s, traffic, role, service, set) {
             continue;
         }
-        add(select(s, role, service, hash));
+        add(select(s, role, service, hash, Urgency::Usual));
     }
-    if let Some(edit) = traffic.and_then(|traffic| subsets(s, traffic, abort)) {
+    if let Some(edit) = traffic.and_then(|traffic| subsets(s, traffic, abort, extra)) {
         add(edit);
     }
     edits
@@ -52,7 +60,7 @@ fn canary_set<'a>(
         return s.current;
     }
     match traffic {
-        Some(traffic) if traffic.canary.weight > 0 => None,
+        Some(traffic) if traffic.canary_serves() => None,
         Some(_) | None => s.stable,
     }
 }
@@ -71,11 +79,13 @@ fn may_switch(
     enough && traffic.is_none_or(|traffic| weight_allows(s, traffic, role, available))
 }
 
-/// S6: what a destination resolves to changes while it has no weight, or onto Pods that can carry its weight.
+/// S6: what a destination resolves to changes while it has no weight and no route of its own, or onto Pods that can carry its
+/// weight.
 fn weight_allows(s: &Situation<'_>, traffic: &Traffic<'_>, role: Role, available: u32) -> bool {
     match role {
-        Role::Canary => traffic.canary.weight == 0,
-        Role::Stable => {
+        // Users reach a preview at no time, and an active Service is none of a canary.
+        Role::Canary | Role::Preview => !traffic.canary_serves(),
+        Role::Stable | Role::Active => {
             let weight = traffic.stable.weight;
             // Before the first promotion nothing else serves: the first Pods take all there is.
             weight == 0 || available >= stable_need(s, weight).max(Threshold::All.least(1))
@@ -83,14 +93,16 @@ fn weight_allows(s: &Situation<'_>, traffic: &Traffic<'_>, role: Role, available
     }
 }
 
-fn select(
-    s: &Situation<'_>,
+/// Returns the write that points the Service at the revision, or the fight that keeps it from being made now.
+pub(crate) fn select(
+    s: &Roles<'_>,
     role: Role,
     service: &ServiceRecord,
     hash: &str,
+    urgency: Urgency,
 ) -> Result<Action, Box<Fight>> {
     let object = service.object();
-    let annotations = annotations(s, &object, &service.meta, hash)?;
+    let annotations = annotations(s, &object, &service.meta, hash, urgency)?;
     Ok(Action::SelectPods {
         target: Target::of(s.view, object, &service.meta),
         role,
@@ -102,13 +114,13 @@ fn select(
 
 /// The instant of the switch, the note for later, and whose object it is.
 fn annotations(
-    s: &Situation<'_>,
+    s: &Roles<'_>,
     object: &ObjectRef,
     meta: &Meta,
     value: &str,
+    urgency: Urgency,
 ) -> Result<BTreeMap<String, String>, Box<Fight>> {
-    let mut annotations =
-        contention::note(s, Field::Selector, object, meta, value, Urgency::Usual)?;
+    let mut annotations = contention::note(s, Field::Selector, object, meta, value, urgency)?;
     if !meta.annotations.contains_key(labels::MANAGED_BY) {
         annotations.insert(labels::MANAGED_BY.to_owned(), s.rollout.meta.name.clone());
     }
@@ -120,6 +132,7 @@ fn subsets(
     s: &Situation<'_>,
     traffic: &Traffic<'_>,
     abort: &Abort,
+    extra: &[ExtraDestination],
 ) -> Option<Result<Action, Box<Fight>>> {
     let rule = traffic.rule?;
     let hash_of = |set: Option<Set<'_>>| set.and_then(|rs| rs.hash()).map(str::to_owned);
@@ -139,14 +152,12 @@ fn subsets(
     } else {
         traffic.canary.hash.clone()
     };
-    if canary == traffic.canary.hash && stable == traffic.stable.hash {
-        return None;
-    }
     let operations =
-        routes::subset_operations(s, traffic, rule, canary.as_deref(), stable.as_deref())?;
+        routes::subset_operations(s, traffic, rule, canary.as_deref(), stable.as_deref(), extra)?;
     let name = |hash: &Option<String>| hash.clone().unwrap_or_else(|| "-".to_owned());
-    let value = format!("{}/{}", name(&canary), name(&stable));
-    let annotations = match annotations(s, &rule.object, &rule.meta, &value) {
+    let more: String = extra.iter().map(|to| format!("/{}", to.service)).collect();
+    let value = format!("{}/{}{more}", name(&canary), name(&stable));
+    let annotations = match annotations(s, &rule.object, &rule.meta, &value, Urgency::Usual) {
         Ok(annotations) => annotations,
         Err(fight) => return Some(Err(fight)),
     };

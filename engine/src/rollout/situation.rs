@@ -1,12 +1,13 @@
-//! The view in the words of a canary: which revision plays which role. Values only, no choices.
+//! The view in the words of an update: which revision plays which role. Values only, no choices.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
 use sluice_crds::labels;
 use sluice_crds::object::Meta;
 use sluice_crds::rollout::status::SluiceStatus;
-use sluice_crds::rollout::strategy::CanaryStrategy;
+use sluice_crds::rollout::strategy::{BlueGreenStrategy, CanaryStrategy, Strategy};
 use sluice_crds::rollout::{CanaryStep, RolloutRecord, RolloutStatus};
 
 use super::replicas::Threshold;
@@ -16,11 +17,30 @@ use crate::view::{ReplicaSetRecord, RolloutView};
 /// A ReplicaSet of the view.
 pub(crate) type Set<'a> = &'a Arc<ReplicaSetRecord>;
 
-/// The roles of a canary.
-pub(crate) struct Situation<'a> {
+/// The strategy of a Rollout: exactly one.
+#[derive(Clone, Copy)]
+pub(crate) enum Chosen<'a> {
+    Canary(&'a CanaryStrategy),
+    BlueGreen(&'a BlueGreenStrategy),
+}
+
+impl<'a> Chosen<'a> {
+    /// Returns the strategy; `None` if there is none, or more than one.
+    pub(crate) fn of(strategy: &'a Strategy) -> Option<Self> {
+        match (strategy.canary.as_deref(), strategy.blue_green.as_deref()) {
+            (Some(canary), None) => Some(Self::Canary(canary)),
+            (None, Some(blue_green)) => Some(Self::BlueGreen(blue_green)),
+            (Some(_), Some(_)) | (None, None) => None,
+        }
+    }
+}
+
+/// The roles of an update, whatever its strategy.
+pub(crate) struct Roles<'a> {
     pub(crate) view: &'a RolloutView,
     pub(crate) rollout: &'a RolloutRecord,
-    pub(crate) canary: &'a CanaryStrategy,
+    pub(crate) chosen: Chosen<'a>,
+    /// Steps of a canary.
     pub(crate) steps: &'a [CanaryStep],
     /// `spec.replicas`.
     pub(crate) n: u32,
@@ -34,12 +54,45 @@ pub(crate) struct Situation<'a> {
     pub(crate) stable: Option<Set<'a>>,
     /// Owned ReplicaSets that are neither, newest revision first.
     pub(crate) older: Vec<Set<'a>>,
-    /// Hash of `steps`.
+    /// Hash of `steps`; empty for a strategy without steps.
     pub(crate) step_hash: String,
+}
+
+/// The roles of a canary.
+pub(crate) struct Situation<'a> {
+    roles: Roles<'a>,
+    pub(crate) canary: &'a CanaryStrategy,
+}
+
+impl<'a> Deref for Situation<'a> {
+    type Target = Roles<'a>;
+
+    fn deref(&self) -> &Roles<'a> {
+        &self.roles
+    }
 }
 
 impl<'a> Situation<'a> {
     pub(crate) fn observe(view: &'a RolloutView, canary: &'a CanaryStrategy) -> Self {
+        Self { roles: Roles::observe(view, Chosen::Canary(canary)), canary }
+    }
+
+    pub(crate) fn is_routed(&self) -> bool {
+        self.canary.traffic_routing.is_some()
+    }
+
+    pub(crate) fn threshold(&self) -> Threshold {
+        Threshold::of(self.canary.replica_progress_threshold.as_ref())
+    }
+
+    pub(crate) fn scale_down_delay(&self) -> Duration {
+        let seconds = self.canary.scale_down_delay_seconds.unwrap_or(30);
+        Duration::seconds(i64::from(seconds.max(0)))
+    }
+}
+
+impl<'a> Roles<'a> {
+    pub(crate) fn observe(view: &'a RolloutView, chosen: Chosen<'a>) -> Self {
         let rollout: &RolloutRecord = &view.rollout;
         let current = current_set(view);
         let hash = match current.and_then(|rs| rs.hash()) {
@@ -59,11 +112,17 @@ impl<'a> Situation<'a> {
             })
             .collect();
         older.sort_by_key(|rs| std::cmp::Reverse(revision_of(&rs.meta)));
-        let steps = canary.steps.as_deref().unwrap_or_default();
+        let (steps, step_hash) = match chosen {
+            Chosen::Canary(canary) => (
+                canary.steps.as_deref().unwrap_or_default(),
+                template_hash::step_hash(canary.steps.as_deref()),
+            ),
+            Chosen::BlueGreen(_) => (&[][..], String::new()),
+        };
         Self {
             view,
             rollout,
-            canary,
+            chosen,
             steps,
             n: view.replicas(),
             hash,
@@ -71,7 +130,7 @@ impl<'a> Situation<'a> {
             stable_hash,
             stable,
             older,
-            step_hash: template_hash::step_hash(canary.steps.as_deref()),
+            step_hash,
         }
     }
 
@@ -99,7 +158,12 @@ impl<'a> Situation<'a> {
 
     /// Whether a new template or new steps are not in the status yet.
     pub(crate) fn is_changed(&self) -> bool {
-        self.is_new_revision() || self.is_new_steps()
+        self.is_new_revision() || self.is_new_steps() || self.is_unknown()
+    }
+
+    /// Whether the status records no revision at all.
+    fn is_unknown(&self) -> bool {
+        self.status().current_pod_hash.as_deref().unwrap_or_default().is_empty()
     }
 
     /// Whether the ReplicaSet of `spec.template` cannot be created because one that is not ours has its name.
@@ -139,17 +203,32 @@ impl<'a> Situation<'a> {
         self.status().promote_full == Some(true) && !self.is_promoted()
     }
 
-    /// Whether the template went back to an older revision within `spec.rollbackWindow` (`spec-rollouts` 3.8, 3.9).
+    /// Whether the template went back to an older revision that needs no second judgement: within `spec.rollbackWindow`, or, of
+    /// a blue-green update, while its ReplicaSet still waited for its scale-down delay (`spec-rollouts` 3.8, 3.9).
     pub(crate) fn is_fast_rollback(&self) -> bool {
+        if !self.is_rollback() {
+            return false;
+        }
+        let in_time = match self.chosen {
+            Chosen::Canary(_) => false,
+            Chosen::BlueGreen(_) => self.sluice().fast_rollback == Some(true),
+        };
+        in_time && !self.is_new_revision() || self.is_within_window()
+    }
+
+    /// Whether the revision of `spec.template` is an older one than the stable one.
+    pub(crate) fn is_rollback(&self) -> bool {
+        let (Some(current), Some(stable)) = (self.current, self.stable) else { return false };
+        !self.is_promoted() && current.meta.creation_timestamp < stable.meta.creation_timestamp
+    }
+
+    fn is_within_window(&self) -> bool {
         let window = self.rollout.spec.rollback_window.as_ref().and_then(|w| w.revisions);
         let (Some(window), Some(current), Some(stable)) = (window, self.current, self.stable)
         else {
             return false;
         };
         let created = |rs: Set<'_>| rs.meta.creation_timestamp;
-        if self.is_promoted() || created(current) >= created(stable) {
-            return false;
-        }
         let between = self
             .older
             .iter()
@@ -171,14 +250,6 @@ impl<'a> Situation<'a> {
         self.status().pause_conditions.iter().flatten().any(|c| c.reason == reason)
     }
 
-    pub(crate) fn is_routed(&self) -> bool {
-        self.canary.traffic_routing.is_some()
-    }
-
-    pub(crate) fn threshold(&self) -> Threshold {
-        Threshold::of(self.canary.replica_progress_threshold.as_ref())
-    }
-
     /// Available Pods of the revision of `spec.template`, as far as its ReplicaSet's status describes its spec.
     pub(crate) fn current_available(&self) -> u32 {
         self.current.map_or(0, |rs| rs.available())
@@ -186,11 +257,6 @@ impl<'a> Situation<'a> {
 
     pub(crate) fn stable_available(&self) -> u32 {
         self.stable.map_or(0, |rs| rs.available())
-    }
-
-    pub(crate) fn scale_down_delay(&self) -> Duration {
-        let seconds = self.canary.scale_down_delay_seconds.unwrap_or(30);
-        Duration::seconds(i64::from(seconds.max(0)))
     }
 
     /// Owned ReplicaSets.

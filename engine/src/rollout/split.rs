@@ -4,13 +4,19 @@ use super::abort::Abort;
 use super::replicas::{carried, explicit_scale, share, weight_at};
 use super::routes::{Destination, Traffic};
 use super::situation::Situation;
+use super::{dynamic, rules};
 use crate::plan::{Wake, WakeReason};
+use crate::traffic::{ExtraDestination, RouteRule};
 
 /// The split that is wanted now, and what a greater change waits for.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Split {
     /// The canary's share of 100; `None` leaves routes as they are.
     pub(crate) canary: Option<u32>,
+    /// Shares of Experiments.
+    pub(crate) extra: Vec<ExtraDestination>,
+    /// Routes of steps.
+    pub(crate) rules: Vec<RouteRule>,
     /// What raising or moving weight waits for.
     pub(crate) waits: Option<String>,
     /// When that may be over.
@@ -25,17 +31,94 @@ impl Split {
     fn hold(waits: String) -> Self {
         Self { waits: Some(waits), ..Self::default() }
     }
+
+    /// Returns what routes should show, or `None` if they stay as they are. While the weight is held, routes of steps that are
+    /// not wanted any more go all the same; just after a promotion they go with the weight, in one write.
+    pub(crate) fn wanted(&self, s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Wanted> {
+        let Some(canary) = self.canary else {
+            let even = traffic.canary.weight == traffic.canary.least;
+            let promoted = s.is_promoted() && traffic.canary.hash.as_deref() == Some(&s.hash);
+            let unwanted = !s.is_first() && !s.is_changed() && !promoted && self.takes(traffic);
+            return (even && unwanted && traffic.extra == 0).then(|| Wanted {
+                canary: traffic.canary.weight,
+                extra: Vec::new(),
+                rules: self.rules.iter().filter(|rule| is_made(traffic, rule)).cloned().collect(),
+            });
+        };
+        Some(Wanted { canary, extra: self.extra.clone(), rules: self.rules.clone() })
+    }
+
+    /// Whether a route of a step is to go.
+    fn takes(&self, traffic: &Traffic<'_>) -> bool {
+        let wanted = |name: &str| self.rules.iter().any(|rule| rule.name == name);
+        traffic.made.iter().any(|made| !wanted(&made.name))
+    }
+
+    /// Whether the canary gets less than it has: weight, or a route of its own.
+    pub(crate) fn retreats(&self, traffic: &Traffic<'_>) -> bool {
+        self.canary.is_some_and(|canary| canary < traffic.canary.weight) || self.takes(traffic)
+    }
+}
+
+fn is_made(traffic: &Traffic<'_>, rule: &RouteRule) -> bool {
+    traffic.made.iter().any(|made| made.name == rule.name)
+}
+
+/// What routes should show.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Wanted {
+    /// The canary's share of 100.
+    pub(crate) canary: u32,
+    /// Shares of Experiments.
+    pub(crate) extra: Vec<ExtraDestination>,
+    /// Routes of steps.
+    pub(crate) rules: Vec<RouteRule>,
+}
+
+impl Wanted {
+    /// Whether anything but the stable version gets more than it has.
+    pub(crate) fn rises(&self, traffic: &Traffic<'_>) -> bool {
+        self.canary > traffic.canary.weight
+            || self.extra_weight() > traffic.extra
+            || self.rules.iter().any(|rule| !is_made(traffic, rule))
+    }
+
+    pub(crate) fn extra_weight(&self) -> u32 {
+        self.extra.iter().fold(0, |sum, to| sum.saturating_add(to.weight))
+    }
+
+    /// Returns a word that is equal for what is equal, for the note of what was written.
+    pub(crate) fn text(&self) -> String {
+        if self.extra.is_empty() && self.rules.is_empty() {
+            return self.canary.to_string();
+        }
+        // FNV-1a, 32 bits.
+        let more = format!("{:?}{:?}", self.extra, self.rules);
+        let hash = more
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        format!("{}+{hash:08x}", self.canary)
+    }
 }
 
 /// Decides the split. Weight rises only onto Pods that the destination's endpoints list; an abort takes away as much as the
 /// stable set can carry, at once; and weight leaves Pods that are gone.
 pub(crate) fn decide(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) -> Split {
+    let mut split = weigh(s, traffic, abort);
+    rules::decide(s, traffic, abort, &mut split);
+    split
+}
+
+fn weigh(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) -> Split {
     if s.is_first() || s.is_changed() {
         return Split::default();
     }
     let present = traffic.canary.weight;
     if s.is_promoted() {
-        return give_back(s, traffic);
+        let back = traffic.canary.hash.as_deref() != Some(s.hash.as_str());
+        // Back to the stable template in mid-update: the stable set grows, and takes what it can carry.
+        let grows = back && dynamic::is_on(s);
+        return if grows { lower(s, traffic, 0) } else { give_back(s, traffic) };
     }
     if traffic.canary.hash.as_deref() != Some(s.hash.as_str()) {
         // What the canary destination reaches is not the canary (yet): an older revision, the stable one, or all Pods. Also an
@@ -96,6 +179,10 @@ fn wanted(s: &Situation<'_>, present: u32) -> u32 {
     }
     let index = if s.skips_steps() { s.steps.len() } else { s.index() };
     let weight = weight_at(s.steps, index);
+    if s.skips_steps() && dynamic::is_on(s) {
+        // The stable set leaves as much room as the canary takes over.
+        return present.max(carried(s.current_available(), s.n));
+    }
     if weight == present || s.current_available() >= canary_need(s, weight) {
         return weight;
     }
@@ -115,7 +202,7 @@ fn wanted(s: &Situation<'_>, present: u32) -> u32 {
 /// Nor is a larger `setCanaryScale`: the one of the step before it counts until the step is done.
 ///
 /// Example: 5 replicas, 60 % on 3 Pods; one is left: 20 %. 10 replicas since a moment, 60 % on 3 of 6 Pods: nothing is lost.
-fn left(s: &Situation<'_>, present: u32) -> Option<u32> {
+pub(crate) fn left(s: &Situation<'_>, present: u32) -> Option<u32> {
     let rs = s.current.filter(|rs| rs.observed_generation >= rs.meta.generation)?;
     let sized_for = s.sluice().sized_for.and_then(|n| u32::try_from(n).ok()).unwrap_or(s.n);
     let n = sized_for.min(s.n);
@@ -142,7 +229,7 @@ pub(crate) fn sized_for(s: &Situation<'_>, weight: u32) -> Option<i64> {
 }
 
 /// Whether the canary is known to have no available Pod. A status that lags behind the spec proves nothing.
-fn is_dead(s: &Situation<'_>) -> bool {
+pub(crate) fn is_dead(s: &Situation<'_>) -> bool {
     s.current.is_none_or(|rs| rs.observed_generation >= rs.meta.generation && rs.available() == 0)
 }
 
@@ -229,16 +316,31 @@ fn astray(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
 /// The canary's least feasible weight: none, unless the stable set cannot carry all and the canary can carry the rest.
 fn retreat(s: &Situation<'_>, traffic: &Traffic<'_>) -> u32 {
     let present = traffic.canary.weight;
-    if present == 0 || s.stable_available() >= stable_need(s, 100) {
+    // A stable set that grows has Pods that no endpoint lists yet.
+    let grows = dynamic::is_on(s);
+    let available = match s.stable_hash {
+        Some(stable) if grows => traffic.stable.ready(s.view, stable),
+        _ => s.stable_available(),
+    };
+    if present == 0 || available >= stable_need(s, 100) {
         return 0;
     }
-    let rest = 100_u32.saturating_sub(carried(s.stable_available(), s.n)).min(present);
+    let rest = 100_u32.saturating_sub(carried(available, s.n)).min(present);
+    if grows {
+        // Both together may carry less than everything; the canary keeps what it can carry.
+        return rest.min(carried(s.current_available(), s.n));
+    }
     let canary_carries = s.current_available() >= canary_need(s, rest).max(1);
     if canary_carries { rest } else { 0 }
 }
 
 /// Returns why the destination cannot take weight yet, if it cannot.
-fn not_ready(s: &Situation<'_>, to: &Destination<'_>, hash: &str, need: u32) -> Option<Split> {
+pub(crate) fn not_ready(
+    s: &Situation<'_>,
+    to: &Destination<'_>,
+    hash: &str,
+    need: u32,
+) -> Option<Split> {
     let listed = to.ready(s.view, hash);
     if listed < need {
         let what = format!(

@@ -1,5 +1,7 @@
 //! The one place where a Rollout's status is built.
 
+use std::collections::BTreeMap;
+
 use sluice_crds::labels;
 use sluice_crds::object::{Change, Write, merge_patch};
 use sluice_crds::rollout::RolloutStatus;
@@ -9,10 +11,12 @@ use sluice_crds::rollout::status::{
 };
 
 use super::analysis::Verdicts;
+use super::blue_green::{self, BlueGreen, Switched};
+use super::destinations::after_promotion;
 use super::pause;
 use super::problems::Problem;
 use super::routes::Traffic;
-use super::situation::{Set, Situation};
+use super::situation::{Roles, Set, Situation};
 use super::steps::Transition;
 use crate::plan::{Notice, Severity, Wake, WakeReason};
 use crate::view::RolloutView;
@@ -20,8 +24,17 @@ use crate::view::RolloutView;
 pub(crate) mod conditions;
 mod phase;
 
-/// Everything that the status is made from, besides the situation.
+/// The strategy's own part.
+#[derive(Clone, Copy)]
+pub(crate) enum Part<'a> {
+    Canary(&'a Situation<'a>),
+    /// With what its Services select after this decision's plan.
+    BlueGreen(&'a BlueGreen<'a>, &'a Switched),
+}
+
+/// Everything that the status is made from, besides the roles.
 pub(crate) struct Inputs<'a> {
+    pub(crate) part: Part<'a>,
     pub(crate) traffic: Option<&'a Traffic<'a>>,
     pub(crate) verdicts: &'a Verdicts,
     pub(crate) transition: &'a Transition,
@@ -32,19 +45,29 @@ pub(crate) struct Inputs<'a> {
 }
 
 /// Builds the next status, and the notices that its transition gives rise to.
-pub(crate) fn next(s: &Situation<'_>, inputs: &Inputs<'_>) -> (RolloutStatus, Vec<Notice>) {
+pub(crate) fn next(s: &Roles<'_>, inputs: &Inputs<'_>) -> (RolloutStatus, Vec<Notice>) {
     let mut status = s.status().clone();
     let mut notices = Vec::new();
     status.observed_generation = Some(s.rollout.meta.generation.to_string());
     apply(s, inputs.transition, &mut status, &mut notices);
-    runs(inputs, &mut status);
     counts(s, &mut status);
-    weights(s, inputs, &mut status);
-    sized(s, inputs, &mut status);
+    match inputs.part {
+        Part::Canary(canary) => {
+            status.blue_green = None;
+            runs(inputs, &mut status);
+            trial(inputs, &mut status, &mut notices);
+            weights(canary, inputs, &mut status);
+            sized(canary, inputs, &mut status);
+        }
+        Part::BlueGreen(blue_green, switched) => {
+            status.canary = None;
+            blue_green::record(blue_green, switched, inputs, &mut status, &mut notices);
+        }
+    }
     // The revision that counts as stable may be another one after this transition.
-    conditions::update(s, inputs.transition, &mut status);
+    conditions::update(s, inputs, &mut status);
     conditions::hindrances(s, inputs, &mut status, &mut notices);
-    let (name, message) = phase::of(s, inputs.traffic, &status);
+    let (name, message) = phase::of(s, inputs, &status);
     if status.phase.as_deref() != Some(name) {
         status.phase = Some(name.to_owned());
     }
@@ -53,7 +76,7 @@ pub(crate) fn next(s: &Situation<'_>, inputs: &Inputs<'_>) -> (RolloutStatus, Ve
 }
 
 fn apply(
-    s: &Situation<'_>,
+    s: &Roles<'_>,
     transition: &Transition,
     status: &mut RolloutStatus,
     notices: &mut Vec<Notice>,
@@ -93,6 +116,7 @@ fn apply(
             let own = sluice(status);
             own.attempt = Some(attempt);
             own.abort_cause = None;
+            own.fast_rollback = None;
             forget_runs(status);
             start(s, status);
         }
@@ -115,17 +139,28 @@ fn apply(
             ));
         }
         Transition::DropPause => forget_pauses(status),
+        Transition::CheckPoint => {
+            blue_green::pass_check_point(s, status);
+            if status.controller_pause == Some(true) {
+                notices.push(notice(
+                    Severity::Normal,
+                    "RolloutResumed",
+                    "Rollout is resumed".to_owned(),
+                ));
+            }
+            forget_pauses(status);
+        }
     }
 }
 
-fn reset(s: &Situation<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
+fn reset(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
     let len = i32::try_from(s.steps.len()).unwrap_or(i32::MAX);
     let skip =
         s.is_promoted() || (s.is_fast_rollback() && s.current.is_some_and(|rs| rs.replicas > 0));
     let new_revision = status.current_pod_hash.as_deref() != Some(s.hash.as_str());
     let edits_of_finished = s.is_promoted() && !new_revision;
     status.current_pod_hash = Some(s.hash.clone());
-    status.current_step_hash = Some(s.step_hash.clone());
+    status.current_step_hash = (!s.step_hash.is_empty()).then(|| s.step_hash.clone());
     status.current_step_index = (len > 0).then_some(if skip { len } else { 0 });
     status.abort = None;
     status.aborted_at = None;
@@ -135,6 +170,7 @@ fn reset(s: &Situation<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice
     forget_runs(status);
     let own = sluice(status);
     own.abort_cause = None;
+    own.fast_rollback = blue_green::is_in_time(s).then_some(true);
     if !edits_of_finished {
         own.attempt = Some(1);
         start(s, status);
@@ -154,7 +190,7 @@ fn reset(s: &Situation<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice
     }
 }
 
-fn promote(s: &Situation<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
+fn promote(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
     let len = i32::try_from(s.steps.len()).unwrap_or(i32::MAX);
     let full = s.is_promote_full();
     if !s.is_first() && !s.skips_steps() && s.step().is_some() {
@@ -172,8 +208,17 @@ fn promote(s: &Situation<'_>, status: &mut RolloutStatus, notices: &mut Vec<Noti
     status.abort = None;
     status.aborted_at = None;
     forget_pauses(status);
+    let canary = s.rollout.spec.strategy.canary.as_deref();
+    if let Some(stable) = canary.and_then(|canary| after_promotion(s.status(), canary)) {
+        status.canary.get_or_insert_with(CanaryStatus::default).stable_ping_pong = Some(stable);
+    }
     let stable_seq = s.sluice().stable_seq.unwrap_or(0).saturating_add(1);
-    sluice(status).stable_seq = Some(stable_seq);
+    let own = sluice(status);
+    own.stable_seq = Some(stable_seq);
+    own.fast_rollback = None;
+    if let Some(blue_green) = &mut status.blue_green {
+        blue_green.scale_up_preview_check_point = None;
+    }
     let completion = match (rolled_back, full || s.is_fast_rollback()) {
         (true, true) => "FastRolledBack",
         (true, false) => "RolledBack",
@@ -193,7 +238,7 @@ fn promote(s: &Situation<'_>, status: &mut RolloutStatus, notices: &mut Vec<Noti
     ));
 }
 
-fn advance(s: &Situation<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
+fn advance(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
     let next = s.index() + 1;
     status.current_step_index = i32::try_from(next).ok();
     forget_pauses(status);
@@ -213,13 +258,13 @@ fn advance(s: &Situation<'_>, status: &mut RolloutStatus, notices: &mut Vec<Noti
     }
 }
 
-fn step_completed(s: &Situation<'_>) -> Notice {
+fn step_completed(s: &Roles<'_>) -> Notice {
     let words = s.step().map_or("", super::steps::words);
     let message = format!("Rollout step {}/{} completed ({words})", s.index() + 1, s.steps.len());
     notice(Severity::Normal, "RolloutStepCompleted", message)
 }
 
-fn add_pause(s: &Situation<'_>, status: &mut RolloutStatus, reason: &str) {
+fn add_pause(s: &Roles<'_>, status: &mut RolloutStatus, reason: &str) {
     let mut pauses = status.pause_conditions.take().unwrap_or_default();
     pauses.push(PauseCondition { reason: reason.to_owned(), start_time: s.now().into() });
     status.pause_conditions = Some(pauses);
@@ -236,20 +281,25 @@ fn forget_runs(status: &mut RolloutStatus) {
         canary.current_step_analysis_run_status = None;
         canary.current_background_analysis_run_status = None;
     }
+    if let Some(blue_green) = &mut status.blue_green {
+        blue_green.pre_promotion_analysis_run_status = None;
+        blue_green.post_promotion_analysis_run_status = None;
+        blue_green.scale_up_preview_check_point = None;
+    }
 }
 
 fn sluice(status: &mut RolloutStatus) -> &mut SluiceStatus {
     status.sluice.get_or_insert_with(Default::default)
 }
 
-fn start(s: &Situation<'_>, status: &mut RolloutStatus) {
+fn start(s: &Roles<'_>, status: &mut RolloutStatus) {
     status.duration = Some(RolloutDuration {
         rollout_started_at: Some(s.now().into()),
         ..RolloutDuration::default()
     });
 }
 
-fn finish(s: &Situation<'_>, status: &mut RolloutStatus, completion: &str) {
+fn finish(s: &Roles<'_>, status: &mut RolloutStatus, completion: &str) {
     let duration = status.duration.get_or_insert_with(Default::default);
     if duration.finished_at.is_none() {
         duration.finished_at = Some(s.now().into());
@@ -277,7 +327,30 @@ fn runs(inputs: &Inputs<'_>, status: &mut RolloutStatus) {
     canary.current_background_analysis_run_status = background;
 }
 
-fn counts(s: &Situation<'_>, status: &mut RolloutStatus) {
+/// Records the Experiment of the current step.
+fn trial(inputs: &Inputs<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
+    let leaves_step = matches!(
+        inputs.transition,
+        Transition::Advance | Transition::Reset | Transition::Retry | Transition::Promote
+    );
+    if *inputs.transition == Transition::Stay && status.abort == Some(true) {
+        // What took the update back stays on record.
+        return;
+    }
+    let trial = inputs.verdicts.trial.as_ref().filter(|_| !leaves_step);
+    let name = trial.map(|trial| trial.name.clone());
+    let recorded = status.canary.as_ref().and_then(|canary| canary.current_experiment.clone());
+    if name == recorded {
+        return;
+    }
+    if let Some(name) = &name {
+        let message = format!("Created Experiment '{name}'");
+        notices.push(notice(Severity::Normal, "ExperimentCreated", message));
+    }
+    status.canary.get_or_insert_with(CanaryStatus::default).current_experiment = name;
+}
+
+fn counts(s: &Roles<'_>, status: &mut RolloutStatus) {
     let number = |count: u32| Some(i32::try_from(count).unwrap_or(i32::MAX));
     let sum = |of: fn(Set<'_>) -> u32| number(super::replicas::total(s.owned().map(of)));
     status.replicas = sum(|rs| rs.existing);
@@ -285,13 +358,18 @@ fn counts(s: &Situation<'_>, status: &mut RolloutStatus) {
     status.available_replicas = sum(|rs| rs.reported_available);
     status.hpa_replicas = status.replicas;
     status.updated_replicas = number(s.current.map_or(0, |rs| rs.existing));
-    status.selector = Some(selector_text(s));
+    status.selector = Some(selector_text(s, None));
 }
 
-fn selector_text(s: &Situation<'_>) -> String {
+/// The selector of the Rollout's Pods, or of those of one revision.
+pub(crate) fn selector_text(s: &Roles<'_>, hash: Option<&str>) -> String {
     let Some(selector) = &s.rollout.spec.selector else { return String::new() };
-    let matched =
-        selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}"));
+    let mut wanted: BTreeMap<&str, &str> = BTreeMap::new();
+    for (key, value) in selector.match_labels.iter().flatten() {
+        wanted.insert(key, value);
+    }
+    wanted.extend(hash.map(|hash| (labels::POD_TEMPLATE_HASH, hash)));
+    let matched = wanted.into_iter().map(|(key, value)| format!("{key}={value}"));
     let expressions = selector.match_expressions.iter().flatten().map(|requirement| {
         let key = &requirement.key;
         let values = requirement.values.clone().unwrap_or_default().join(",");
@@ -310,20 +388,23 @@ fn weights(s: &Situation<'_>, inputs: &Inputs<'_>, status: &mut RolloutStatus) {
     let Some(traffic) = inputs.traffic else { return };
     let canary = inputs.routed.unwrap_or(traffic.canary.weight).min(100);
     let number = |weight: u32| i32::try_from(weight).unwrap_or(100);
-    let destination =
-        |weight: u32, service: &Option<String>, hash: Option<&str>| WeightDestination {
-            weight: number(weight),
-            service_name: service.clone(),
-            pod_template_hash: hash.map(str::to_owned),
-        };
+    let destination = |weight: u32, service: Option<&str>, hash: Option<&str>| WeightDestination {
+        weight: number(weight),
+        service_name: service.map(str::to_owned),
+        pod_template_hash: hash.map(str::to_owned),
+    };
+    let to = super::destinations::services(s.rollout, s.canary);
     let promoted = status.stable_rs.as_deref().filter(|hash| !hash.is_empty());
     let old = status.canary.as_ref().and_then(|c| c.weights.as_ref());
-    let next = TrafficWeights {
-        canary: destination(canary, &s.canary.canary_service, Some(&s.hash)),
-        stable: destination(100 - canary, &s.canary.stable_service, promoted),
+    let mut next = TrafficWeights {
+        canary: destination(canary, to.canary, Some(&s.hash)),
+        stable: destination(100 - canary, to.stable, promoted),
         additional: None,
-        verified: None,
+        verified: traffic.observed(s.view, inputs.routed.is_some()),
     };
+    // An observer that was just started knows nothing yet; what was seen of the same weights stays on record.
+    let same = old.filter(|old| (&old.canary, &old.stable) == (&next.canary, &next.stable));
+    next.verified = next.verified.or(same.and_then(|old| old.verified));
     if old != Some(&next) {
         status.canary.get_or_insert_with(CanaryStatus::default).weights = Some(next);
     }
@@ -359,7 +440,7 @@ pub(crate) fn invalid(view: &RolloutView, found: &[Problem]) -> (RolloutStatus, 
     (status, notices)
 }
 
-fn notice(severity: Severity, reason: &'static str, message: String) -> Notice {
+pub(crate) fn notice(severity: Severity, reason: &'static str, message: String) -> Notice {
     Notice { severity, reason, message }
 }
 
@@ -404,6 +485,8 @@ pub(crate) fn write(
 
 /// Whether nothing differs that a later decision or a person acts on.
 fn is_mere_count(old: &RolloutStatus, new: &RolloutStatus) -> bool {
+    // That a run exists and goes on is told by the run itself; how it ended is not mere count.
+    let goes_on = |run: &AnalysisRunRef| ["", "Pending", "Running"].contains(&run.status.as_str());
     let decisive = |status: &RolloutStatus| {
         let mut status = status.clone();
         status.replicas = None;
@@ -418,9 +501,6 @@ fn is_mere_count(old: &RolloutStatus, new: &RolloutStatus) -> bool {
         status.sluice = status.sluice.take().filter(|own| *own != SluiceStatus::default());
         if let Some(canary) = &mut status.canary {
             canary.weights = None;
-            // That a run exists and goes on is told by the run itself; how it ended is not mere count.
-            let goes_on =
-                |run: &AnalysisRunRef| ["", "Pending", "Running"].contains(&run.status.as_str());
             for run in [
                 &mut canary.current_step_analysis_run_status,
                 &mut canary.current_background_analysis_run_status,
@@ -429,6 +509,14 @@ fn is_mere_count(old: &RolloutStatus, new: &RolloutStatus) -> bool {
             }
             if *canary == CanaryStatus::default() {
                 status.canary = None;
+            }
+        }
+        if let Some(blue_green) = &mut status.blue_green {
+            for run in [
+                &mut blue_green.pre_promotion_analysis_run_status,
+                &mut blue_green.post_promotion_analysis_run_status,
+            ] {
+                *run = run.take().filter(|run| !goes_on(run));
             }
         }
         for condition in status.conditions.iter_mut().flatten() {

@@ -37,6 +37,8 @@ pub(crate) enum Transition {
     Resume,
     /// A pause of a step that is not the current one any more is taken off.
     DropPause,
+    /// Nothing stands between a blue-green update and its switch any more: the pause before it is over.
+    CheckPoint,
 }
 
 /// Decides the transition. What it waits for goes to the report.
@@ -74,6 +76,10 @@ pub(crate) fn transition(
     if verdicts.inconclusive && !s.has_pause(pause::INCONCLUSIVE) && !s.skips_steps() {
         return Transition::Pause(pause::INCONCLUSIVE);
     }
+    let trial_pause = pause::INCONCLUSIVE_EXPERIMENT;
+    if verdicts.trial_is_inconclusive() && !s.has_pause(trial_pause) && !s.skips_steps() {
+        return Transition::Pause(trial_pause);
+    }
     if s.is_paused_by_user() {
         report.waits_for_person("spec.paused is true", "`kubectl sluice promote` resumes");
         return Transition::Stay;
@@ -82,6 +88,13 @@ pub(crate) fn transition(
         report.waits_for_person(
             "an inconclusive analysis",
             "`kubectl sluice promote` goes on with a new run, `kubectl sluice abort` takes the update back",
+        );
+        return Transition::Stay;
+    }
+    if s.has_pause(trial_pause) && !s.skips_steps() {
+        report.waits_for_person(
+            "an inconclusive experiment",
+            "`kubectl sluice promote` goes on with a new one, `kubectl sluice abort` takes the update back",
         );
         return Transition::Stay;
     }
@@ -171,6 +184,12 @@ fn work_is_done(
             Err(format!("the analysis of step {} of {}", s.index() + 1, s.steps.len()))
         };
     }
+    if step.experiment.is_some() {
+        return super::experiment::is_done(s, verdicts);
+    }
+    if step.set_header_route.is_some() || step.set_mirror_route.is_some() {
+        return super::rules::are_there(s, traffic);
+    }
     if step.set_weight.is_none() && step.set_canary_scale.is_none() {
         return Ok(());
     }
@@ -218,7 +237,7 @@ fn sizes_are_right(s: &Situation<'_>) -> Result<(), String> {
             current.available()
         ));
     }
-    if let Some(stable) = s.stable
+    if let Some(stable) = s.stable.filter(|_| !super::dynamic::is_on(s))
         && (stable.replicas != wanted_stable || stable.existing != wanted_stable)
     {
         return Err(format!(
@@ -268,6 +287,12 @@ pub(crate) fn words(step: &CanaryStep) -> &'static str {
         "setCanaryScale"
     } else if step.analysis.is_some() {
         "analysis"
+    } else if step.experiment.is_some() {
+        "experiment"
+    } else if step.set_header_route.is_some() {
+        "setHeaderRoute"
+    } else if step.set_mirror_route.is_some() {
+        "setMirrorRoute"
     } else {
         "step"
     }

@@ -7,8 +7,14 @@ use sluice_crds::object::{Kind, ObjectRef};
 use crate::plan::{Reconciler, WakeReason};
 use crate::rollout::RolloutReconciler;
 
+mod blue_green;
 mod contention;
+mod deadlines;
+mod dynamic;
+mod experiments;
 mod losses;
+mod managed;
+mod ping_pong;
 mod properties;
 mod tables;
 mod world;
@@ -562,6 +568,22 @@ fn analysis_in_the_background_starts_at_its_step_and_ends_with_the_update() {
 }
 
 #[test]
+fn a_retry_after_a_failed_background_analysis_is_a_new_attempt() {
+    let background = "\n      analysis: {templates: [{templateName: errors}]}\n";
+    let mut world = serving(&[HOSTS, STEPS, background], &[NETWORK, TEMPLATE]);
+    world.set_image("web:2");
+    world.run(Duration::seconds(20));
+    finish_run(&mut world, "Failed", "too many errors");
+    world.run(Duration::minutes(1));
+    assert_eq!((world.phase(), world.weight()), ("Degraded".into(), 0));
+    world.edit_rollout(|rollout| rollout["status"]["abort"] = json!(false));
+    world.run(Duration::seconds(20));
+    assert_eq!((world.runs().len(), world.weight()), (2, 20), "{}", world.log.join("\n"));
+    assert_eq!(world.rollout().status.sluice.unwrap().attempt, Some(2));
+    world.check_history();
+}
+
+#[test]
 fn a_canary_scale_apart_from_the_weight_is_kept() {
     let steps = "\n      steps:\n      - setCanaryScale: {replicas: 2}\n      - setWeight: 10\n      - pause: {}\n";
     let mut world = serving(&[HOSTS, steps], &[NETWORK]);
@@ -578,12 +600,8 @@ fn a_canary_scale_apart_from_the_weight_is_kept() {
 fn what_is_not_acted_on_yet_is_refused_or_said() {
     let refused = [
         (
-            "\n      dynamicStableScale: true\n",
-            "spec.strategy.canary.dynamicStableScale: is not acted on by this version",
-        ),
-        (
-            "\n      steps: [{setHeaderRoute: {name: x}}]\n",
-            "spec.strategy.canary.steps[0].setHeaderRoute: is not acted on by this version",
+            "\n      steps: [{plugin: {name: x}}]\n",
+            "spec.strategy.canary.steps[0].plugin: is not acted on by this version",
         ),
         ("\n      steps: [{setWeight: 120}]\n", "spec.strategy.canary.steps[0].setWeight: 120"),
     ];

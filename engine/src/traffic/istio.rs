@@ -6,21 +6,30 @@
 //!     virtualService:          # or virtualServices: a list
 //!       name: web              # or web.mesh for another namespace
 //!       routes: [primary]      # default: the only HTTP route
+//!       tlsRoutes: [{port: 443, sniHosts: [web.example.com]}]   # default: the only TLS route
+//!       tcpRoutes: [{port: 5432}]                               # default: the only TCP route
 //!     destinationRule:         # optional: subsets instead of Services
 //!       name: web
 //!       canarySubsetName: canary
 //!       stableSubsetName: stable
 //! ```
 //!
-//! Each managed HTTP route must have exactly one destination for the canary and one for the stable version: with
+//! Each managed route must have exactly one destination for the canary and one for the stable version: with
 //! `destinationRule` told apart by subset, else by host, which is the Service's name (`web`, `web.shop`,
 //! `web.shop.svc.cluster.local`). Only the weights of those two are written; they and all other destinations of the route add
 //! up to 100, so another destination keeps its weight and takes it from the stable share. With a DestinationRule only the label
 //! `rollouts-pod-template-hash` of the two subsets is written.
 //!
+//! A TLS or TCP section without selector is left alone if none of its routes leads to canary or stable. A selector means the
+//! routes whose match blocks together have exactly its port, and exactly its SNI hosts, as far as it names them.
+//!
+//! `setHeaderRoute` and `setMirrorRoute` make HTTP routes above all others, in the order of `managedRoutes`, which lead where
+//! the canary destination of the first managed HTTP route leads. They are written and removed in the same patch as weights.
+//! Only routes whose name a step of the Rollout uses, or that the note `sluice.dev/made` says we made, are replaced or removed.
+//!
 //! Source: `spec-rollouts` 4.1. Deliberate differences from Argo: a destination or subset that is not ours is kept, not
-//! deleted; a route with two destinations for one side is refused, because weights would not add up; TLS and TCP routes are
-//! refused for now. `setHeaderRoute` and `setMirrorRoute` are not acted on yet.
+//! deleted; a route with two destinations for one side is refused, because weights would not add up; a route that is listed in
+//! `managedRoutes` and that no step uses is the user's.
 
 use std::collections::BTreeSet;
 
@@ -29,13 +38,16 @@ use sluice_crds::rollout::TrafficRouting;
 use sluice_crds::rollout::traffic_routing::{IstioTrafficRouting, IstioVirtualService};
 
 use super::{
-    Abilities, LiveRoutes, ObservedRoute, Resolved, RouteProblem, RouteScope, Routed,
+    Abilities, LiveRoutes, MadeRoute, ObservedRoute, Resolved, RouteProblem, RouteScope, Routed,
     TrafficRouter, TrafficSplit,
 };
 use crate::view::{Lookup, RouteRecord};
 
 mod destination_rule;
+pub mod proxies;
 mod virtual_service;
+
+use virtual_service::Place;
 
 /// Istio's VirtualServices and DestinationRules.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +66,7 @@ impl TrafficRouter for Istio {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { weight: true, header: false, mirror: false, verify: false }
+        Abilities { weight: true, header: true, mirror: true, verify: false }
     }
 
     fn reads(&self, scope: &RouteScope<'_>) -> BTreeSet<ObjectRef> {
@@ -69,14 +81,25 @@ impl TrafficRouter for Istio {
     fn check(&self, scope: &RouteScope<'_>, live: &LiveRoutes) -> Vec<RouteProblem> {
         let Some(istio) = &scope.routing.istio else { return Vec::new() };
         let mut problems = config_problems(scope, istio);
+        let (mut read, mut http) = (0, 0);
         for (index, config) in istio.all_virtual_services().enumerate() {
             let at = config_path(istio, index);
             match present(live, virtual_service(&config.name, scope.namespace), &at) {
                 Ok(record) => {
-                    problems.extend(virtual_service::check(scope, istio, config, record));
+                    let place = Place { scope, istio, record };
+                    read += 1;
+                    http += usize::from(place.has_http());
+                    problems.extend(virtual_service::check(place, config));
                 }
                 Err(problem) => problems.push(*problem),
             }
+        }
+        if !scope.own_routes.is_empty() && read > 0 && http == 0 {
+            problems.push(invalid(
+                ROUTING.into(),
+                "no VirtualService has an HTTP route, and steps set header or mirror routes",
+                "name a VirtualService with HTTP routes, or remove the steps",
+            ));
         }
         if let Some(object) = destination_rule(istio, scope.namespace) {
             match present(live, object, &format!("{ROUTING}.destinationRule.name")) {
@@ -101,7 +124,8 @@ impl TrafficRouter for Istio {
                 Ok(record) => {
                     let configs: Vec<&IstioVirtualService> =
                         configs.into_iter().map(|(_, config)| config).collect();
-                    virtual_service::weigh(scope, istio, &configs, split, record, &mut routed);
+                    let place = Place { scope, istio, record };
+                    virtual_service::weigh(place, &configs, split, &mut routed);
                 }
                 Err(problem) => routed.problems.push(*problem),
             }
@@ -114,7 +138,7 @@ impl TrafficRouter for Istio {
         let Some(istio) = &scope.routing.istio else { return routed };
         if let Some(object) = destination_rule(istio, scope.namespace) {
             match present(live, object, &format!("{ROUTING}.destinationRule.name")) {
-                Ok(record) => destination_rule::aim(istio, split, record, &mut routed),
+                Ok(record) => destination_rule::aim(scope, istio, split, record, &mut routed),
                 Err(problem) => routed.problems.push(*problem),
             }
         }
@@ -127,7 +151,7 @@ impl TrafficRouter for Istio {
         for config in istio.all_virtual_services() {
             let object = virtual_service(&config.name, scope.namespace);
             if let Some(record) = live.get(&object).and_then(Lookup::present) {
-                for route in virtual_service::observed(scope, istio, config, record) {
+                for route in virtual_service::observed(Place { scope, istio, record }, config) {
                     if !routes.contains(&route) {
                         routes.push(route);
                     }
@@ -135,6 +159,15 @@ impl TrafficRouter for Istio {
             }
         }
         routes
+    }
+
+    fn made(&self, scope: &RouteScope<'_>, live: &LiveRoutes) -> Vec<MadeRoute> {
+        let Some(istio) = &scope.routing.istio else { return Vec::new() };
+        virtual_services(scope, istio)
+            .into_iter()
+            .filter_map(|object| live.get(&object).and_then(Lookup::present))
+            .flat_map(|record| virtual_service::made(Place { scope, istio, record }))
+            .collect()
     }
 
     fn resolves(&self, scope: &RouteScope<'_>, live: &LiveRoutes) -> Option<Resolved> {
@@ -171,14 +204,17 @@ fn config_path(istio: &IstioTrafficRouting, index: usize) -> String {
     }
 }
 
-fn config_problems(scope: &RouteScope<'_>, istio: &IstioTrafficRouting) -> Vec<RouteProblem> {
-    let invalid = |path: String, message: &str, hint: &str| RouteProblem {
+fn invalid(path: String, message: &str, hint: &str) -> RouteProblem {
+    RouteProblem {
         object: None,
         path,
         message: message.to_owned(),
         hint: Some(hint.to_owned()),
         missing: false,
-    };
+    }
+}
+
+fn config_problems(scope: &RouteScope<'_>, istio: &IstioTrafficRouting) -> Vec<RouteProblem> {
     let mut problems = Vec::new();
     match (&istio.virtual_service, istio.virtual_services.as_deref()) {
         (Some(_), Some(_)) => problems.push(invalid(
@@ -192,20 +228,6 @@ fn config_problems(scope: &RouteScope<'_>, istio: &IstioTrafficRouting) -> Vec<R
             "set `virtualService.name`",
         )),
         (Some(_), None) | (None, Some(_)) => {}
-    }
-    for (index, config) in istio.all_virtual_services().enumerate() {
-        let at = config_path(istio, index);
-        let not_empty = [
-            ("tlsRoutes", config.tls_routes.as_ref().is_some_and(|routes| !routes.is_empty())),
-            ("tcpRoutes", config.tcp_routes.as_ref().is_some_and(|routes| !routes.is_empty())),
-        ];
-        for (field, _) in not_empty.into_iter().filter(|(_, set)| *set) {
-            problems.push(invalid(
-                format!("{at}.{field}"),
-                "TLS and TCP routes cannot be weighed yet",
-                "use HTTP routes",
-            ));
-        }
     }
     if istio.destination_rule.is_none() {
         for (field, service) in

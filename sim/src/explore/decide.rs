@@ -123,6 +123,7 @@ impl Decider {
             Some(Record::Run(run)) => Some(AnalysisRunView {
                 run: Arc::clone(run),
                 facts: Vec::new(),
+                jobs: Vec::new(),
                 secrets: BTreeMap::new(),
             }),
             _ => None,
@@ -140,6 +141,7 @@ impl Decider {
             routes,
             templates: self.templates.clone(),
             analysis_runs,
+            experiments: Lookup::Present(Vec::new()),
             confirmations: BTreeMap::new(),
             claims: BTreeMap::new(),
             taken: BTreeSet::new(),

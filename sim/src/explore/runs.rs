@@ -67,6 +67,7 @@ pub(super) fn answered(run: &Arc<AnalysisRunRecord>, answer: Answer) -> Option<W
         run: AnalysisRunView {
             run: Arc::clone(run),
             facts: measured.then_some(fact).into_iter().collect(),
+            jobs: Vec::new(),
             secrets: BTreeMap::new(),
         },
     };

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sluice_crds::object::{Kind, ObjectRef, Write};
-use sluice_engine::analysis_run::{AnalysisRunReconciler, Measure, RunAction};
+use sluice_engine::analysis_run::{AnalysisRunReconciler, Measure};
 use sluice_engine::config::EngineConfig;
+use sluice_engine::experiment::ExperimentReconciler;
 use sluice_engine::fence::{EpochView, Term};
 use sluice_engine::plan::{Decision, Lower, Reconciler, Severity};
 use sluice_engine::rollout::RolloutReconciler;
@@ -54,6 +55,7 @@ impl Controller {
         for _ in 0..ROUNDS {
             let before = world.api.version();
             self.rollouts(world, transcript);
+            self.experiments(world, transcript);
             let measured = self.analysis_runs(world, transcript);
             world.settle();
             if world.api.version() == before && !measured {
@@ -100,6 +102,23 @@ impl Controller {
         }
     }
 
+    fn experiments(&mut self, world: &mut World, transcript: &mut Transcript) {
+        for object in world.api.objects(&Kind::EXPERIMENT, None) {
+            let object = reference(Kind::EXPERIMENT, &object);
+            let around = self.surroundings(world.now());
+            let Some(view) = observe::experiment(&world.api, &object, &around) else { continue };
+            let decision = ExperimentReconciler::decide(&view);
+            let violations = ExperimentReconciler::audit(&view, &decision);
+            for violation in &violations {
+                let text = format!("{}: {}", violation.id, violation.detail);
+                transcript.violation(world.now(), &text);
+            }
+            if violations.is_empty() {
+                self.execute(world, transcript, &object, &decision, ToString::to_string);
+            }
+        }
+    }
+
     /// Decides on each run and takes the measurements that are due. Returns whether it took any.
     fn analysis_runs(&mut self, world: &mut World, transcript: &mut Transcript) -> bool {
         let mut measured = false;
@@ -110,16 +129,14 @@ impl Controller {
             let view = RunView {
                 now: world.now(),
                 config: Arc::clone(&self.config),
-                run: observe::run_view(run, &around),
+                run: observe::run_view(&world.api, run, &around),
             };
             let decision = AnalysisRunReconciler::decide(&view);
             for violation in AnalysisRunReconciler::audit(&view, &decision) {
                 let text = format!("{}: {}", violation.id, violation.detail);
                 transcript.violation(world.now(), &text);
             }
-            let describe =
-                |RunAction::Delete { object, .. }: &RunAction| format!("delete {object}");
-            self.execute(world, transcript, &address, &decision, describe);
+            self.execute(world, transcript, &address, &decision, ToString::to_string);
             for task in &decision.tasks {
                 measured |= self.measure(world.now(), task, transcript);
             }

@@ -72,9 +72,18 @@ impl Transcript {
             );
             self.line(now, &line);
         }
+        for rollout in world.api.objects(&Kind::ROLLOUT, None) {
+            for field in ["activeService", "previewService"] {
+                let name = text(&rollout, &format!("/spec/strategy/blueGreen/{field}"));
+                let Some(service) = world.api.find("Service", &name) else { continue };
+                let hash = text(&service, "/spec/selector/rollouts-pod-template-hash");
+                self.line(now, &format!("at the end: Service {name} selects {hash}"));
+            }
+        }
         for route in world.api.objects(&Kind::VIRTUAL_SERVICE, None) {
-            let http = route.pointer("/spec/http").and_then(Value::as_array);
-            for entry in http.into_iter().flatten() {
+            let sections = ["/spec/http", "/spec/tls", "/spec/tcp"];
+            let http = sections.iter().filter_map(|section| route.pointer(section)?.as_array());
+            for entry in http.flatten() {
                 let weights = entry["route"].as_array().into_iter().flatten().map(|to| {
                     let subset = to.pointer("/destination/subset").and_then(Value::as_str);
                     let host = text(to, "/destination/host");

@@ -25,7 +25,13 @@ impl Pass<'_> {
         for pod in pods {
             let uid = text(&pod, "/metadata/uid").to_owned();
             self.pods.entry(uid).or_insert(PodClock { seen_at: now, ..PodClock::default() });
-            if is_terminating(&pod) { self.end_pod(&pod) } else { self.run_pod(&pod) }
+            if is_terminating(&pod) {
+                self.end_pod(&pod);
+            } else if ["Succeeded", "Failed"].contains(&text(&pod, "/status/phase")) {
+                self.rest_pod(&pod);
+            } else {
+                self.run_pod(&pod);
+            }
         }
     }
 
@@ -41,6 +47,16 @@ impl Pass<'_> {
             set_ready(&mut status, false, "ContainersNotReady", now);
             self.api.set_status_quietly(now, KUBELET, pod, status);
         }
+    }
+
+    /// A Pod that has ended serves nobody.
+    fn rest_pod(&mut self, pod: &Value) {
+        if let Some(clock) = self.pods.get_mut(text(pod, "/metadata/uid")) {
+            clock.ready_at = None;
+        }
+        let mut status = pod["status"].clone();
+        set_ready(&mut status, false, "PodCompleted", self.now);
+        self.api.set_status_quietly(self.now, KUBELET, pod, status);
     }
 
     fn run_pod(&mut self, pod: &Value) {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use sluice_crds::labels::POD_TEMPLATE_HASH;
 use sluice_crds::rollout::{RolloutRecord, RolloutSpec};
 use sluice_engine::owned_fields::{OwnedField, owned_fields};
+use sluice_engine::traffic::made::Note;
 
 use super::routes;
 use crate::key::{ResourceKey, group_version, text};
@@ -35,21 +36,28 @@ impl OwnedFields {
         rollouts: &[Arc<RolloutRecord>],
     ) -> Self {
         let mut owned = Self::default();
+        let find = |namespace: &str, name: &str| {
+            rollouts.iter().find(|r| r.meta.namespace == namespace && r.meta.name == name)
+        };
         let stable_of = |namespace: &str, name: &str| {
-            let found =
-                rollouts.iter().find(|r| r.meta.namespace == namespace && r.meta.name == name);
-            found.and_then(|r| r.status.stable_rs.clone()).filter(|hash| !hash.is_empty())
+            let hash = find(namespace, name).and_then(|r| r.status.stable_rs.clone());
+            hash.filter(|hash| !hash.is_empty())
+        };
+        let side_of = |namespace: &str, name: &str| {
+            find(namespace, name)?.status.canary.as_ref()?.stable_ping_pong.clone()
         };
         for rollout in rollouts {
             let stable = stable_of(&rollout.meta.namespace, &rollout.meta.name);
-            owned.rollout(&rollout.meta.namespace, &rollout.spec, &stable);
+            let side = side_of(&rollout.meta.namespace, &rollout.meta.name);
+            owned.rollout(&rollout.meta.namespace, &rollout.spec, &stable, side.as_deref());
         }
         for (key, body) in manifests {
             if key.is_rollout() {
                 let spec = body.get("spec").cloned().unwrap_or_default();
                 if let Ok(spec) = serde_json::from_value::<RolloutSpec>(spec) {
                     let stable = stable_of(&key.namespace, &key.name);
-                    owned.rollout(&key.namespace, &spec, &stable);
+                    let side = side_of(&key.namespace, &key.name);
+                    owned.rollout(&key.namespace, &spec, &stable, side.as_deref());
                 }
             } else if key.is("autoscaling", "HorizontalPodAutoscaler")
                 || key.is("keda.sh", "ScaledObject")
@@ -60,8 +68,14 @@ impl OwnedFields {
         owned
     }
 
-    fn rollout(&mut self, namespace: &str, spec: &RolloutSpec, stable: &Option<String>) {
-        for reference in owned_fields(namespace, spec) {
+    fn rollout(
+        &mut self,
+        namespace: &str,
+        spec: &RolloutSpec,
+        stable: &Option<String>,
+        side: Option<&str>,
+    ) {
+        for reference in owned_fields(namespace, spec, side) {
             let owned = Owned::Engine { field: reference.field, stable: stable.clone() };
             self.insert(ResourceKey::of(&reference.object), owned);
         }
@@ -105,6 +119,7 @@ impl OwnedFields {
                     }
                     OwnedField::Weights(weights) => routes::carry_weights(weights, body, live),
                     OwnedField::Routes { names } => routes::carry_routes(names, body, live),
+                    OwnedField::Subsets => carry_subsets(body, live),
                 },
             }
         }
@@ -121,6 +136,7 @@ impl OwnedFields {
                 OwnedField::SubsetHash { subset } => set_hash(subset_labels(body, subset), stable),
                 OwnedField::Weights(weights) => routes::initial_weights(weights, body),
                 OwnedField::Routes { names } => routes::remove_routes(names, body),
+                OwnedField::Subsets => {}
             }
         }
     }
@@ -149,7 +165,8 @@ impl OwnedFields {
                         values.push((format!("hash of subset {subset}"), value));
                     }
                     OwnedField::Weights(weights) => values.extend(routes::weights(weights, body)),
-                    OwnedField::Routes { .. } => {}
+                    OwnedField::Routes { names } => values.extend(routes::made(names, body)),
+                    OwnedField::Subsets => {}
                 },
             }
         }
@@ -180,6 +197,19 @@ fn copy_hash(place: Option<&mut Value>, live: Option<&Value>) {
 fn set_hash(place: Option<&mut Value>, hash: Option<&str>) {
     if let (Some(Value::Object(map)), Some(hash)) = (place, hash) {
         map.insert(POD_TEMPLATE_HASH.to_owned(), hash.into());
+    }
+}
+
+/// Copies the subsets that the engine made from the live object into the body.
+fn carry_subsets(body: &mut Value, live: &Value) {
+    let made = Note::of(live).all().subsets;
+    let missing: Vec<Value> = made
+        .iter()
+        .filter(|name| subset_of(body, name).is_none())
+        .filter_map(|name| subset_of(live, name).cloned())
+        .collect();
+    if let Some(Value::Array(subsets)) = body.pointer_mut("/spec/subsets") {
+        subsets.extend(missing);
     }
 }
 

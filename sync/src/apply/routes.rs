@@ -4,20 +4,28 @@
 
 use serde_json::{Value, json};
 use sluice_engine::owned_fields::ManagedWeights;
+use sluice_engine::traffic::made::{Made, Note};
+
+const SECTIONS: [&str; 3] = ["http", "tls", "tcp"];
 
 /// Copies the live weight of each destination of the managed routes into the body.
 pub(super) fn carry_weights(weights: &ManagedWeights, body: &mut Value, live: &Value) {
-    for section in ["http", "tls", "tcp"] {
-        if section != "http" && !weights.tls_and_tcp {
-            continue;
-        }
-        let old = list(live, section);
+    let made = Note::of(live).all();
+    let is_above = |route: &Value| {
+        let name = route["name"].as_str();
+        name.is_some_and(|name| {
+            weights.above.iter().any(|n| n == name) || made.routes.contains(name)
+        })
+    };
+    for section in SECTIONS {
+        let old: Vec<&Value> = list(live, section).iter().filter(|r| !is_above(r)).collect();
         let Some(Value::Array(new)) = body.pointer_mut(&format!("/spec/{section}")) else {
             continue;
         };
+        let new: Vec<&mut Value> = new.iter_mut().filter(|route| !is_above(route)).collect();
         let only = new.len() == 1 && old.len() == 1;
-        for (index, route) in new.iter_mut().enumerate() {
-            if section == "http" && !is_managed(weights, route, only) {
+        for (index, route) in new.into_iter().enumerate() {
+            if !is_managed(weights, section, route, only) {
                 continue;
             }
             let name = route.get("name").cloned();
@@ -30,13 +38,13 @@ pub(super) fn carry_weights(weights: &ManagedWeights, body: &mut Value, live: &V
             if let Some(partner) =
                 partner.or_else(|| if name.is_none() { by_place() } else { None })
             {
-                carry_route(weights, route, partner);
+                carry_route(weights, &made, route, partner);
             }
         }
     }
 }
 
-fn carry_route(weights: &ManagedWeights, route: &mut Value, live: &Value) {
+fn carry_route(weights: &ManagedWeights, made: &Made, route: &mut Value, live: &Value) {
     let old: Vec<Value> = live.get("route").and_then(Value::as_array).cloned().unwrap_or_default();
     let Some(Value::Array(new)) = route.get_mut("route") else { return };
     let mut complete = true;
@@ -58,6 +66,14 @@ fn carry_route(weights: &ManagedWeights, route: &mut Value, live: &Value) {
             }
         }
     }
+    // Destinations that the engine added are not in Git, and stay.
+    let added = |o: &&Value| {
+        let (host, _) = address(o);
+        let service = host.as_str().and_then(|host| host.split('.').next()).unwrap_or_default();
+        made.destinations.contains(service) && !new.iter().any(|d| address(d) == address(o))
+    };
+    let added: Vec<Value> = old.iter().filter(added).cloned().collect();
+    new.extend(added);
     if !complete {
         // Git names other destinations than are live: what is missing to 100 goes to the stable version.
         let sum: i64 = new.iter().filter(|d| !is_stable(weights, d)).map(weight).sum();
@@ -69,10 +85,11 @@ fn carry_route(weights: &ManagedWeights, route: &mut Value, live: &Value) {
 
 /// Copies the routes that the engine made from the live object into the body, and takes Git's form of them out.
 pub(super) fn carry_routes(names: &[String], body: &mut Value, live: &Value) {
-    remove_routes(names, body);
-    let named =
-        |route: &&Value| route["name"].as_str().is_some_and(|name| names.iter().any(|n| n == name));
-    let made: Vec<Value> = list(live, "http").iter().filter(named).cloned().collect();
+    let mut names = names.to_vec();
+    names.extend(Note::of(live).all().routes);
+    remove_routes(&names, body);
+    let made: Vec<Value> =
+        list(live, "http").iter().filter(|route| is_named(&names, route)).cloned().collect();
     if let Some(Value::Array(routes)) = body.pointer_mut("/spec/http") {
         // They come first: the first route that matches a request takes it.
         routes.splice(0..0, made);
@@ -82,24 +99,30 @@ pub(super) fn carry_routes(names: &[String], body: &mut Value, live: &Value) {
 /// Takes the routes that only the engine makes out of the body.
 pub(super) fn remove_routes(names: &[String], body: &mut Value) {
     if let Some(Value::Array(routes)) = body.pointer_mut("/spec/http") {
-        routes.retain(|route| {
-            route["name"].as_str().is_none_or(|name| !names.iter().any(|n| n == name))
-        });
+        routes.retain(|route| !is_named(names, route));
     }
+}
+
+fn is_named(names: &[String], route: &Value) -> bool {
+    route["name"].as_str().is_some_and(|name| names.iter().any(|n| n == name))
+}
+
+/// Returns the routes that only the engine makes, for the audit.
+pub(super) fn made(names: &[String], body: &Value) -> Vec<(String, Value)> {
+    let routes = list(body, "http").iter();
+    let made = routes.filter(|route| is_named(names, route)).cloned().collect();
+    vec![("routes of steps".to_owned(), Value::Array(made))]
 }
 
 /// Gives all weight of the managed routes to the stable version.
 pub(super) fn initial_weights(weights: &ManagedWeights, body: &mut Value) {
-    for section in ["http", "tls", "tcp"] {
-        if section != "http" && !weights.tls_and_tcp {
-            continue;
-        }
+    for section in SECTIONS {
         let Some(Value::Array(routes)) = body.pointer_mut(&format!("/spec/{section}")) else {
             continue;
         };
         let only = routes.len() == 1;
         for route in routes {
-            if section == "http" && !is_managed(weights, route, only) {
+            if !is_managed(weights, section, route, only) {
                 continue;
             }
             let Some(Value::Array(destinations)) = route.get_mut("route") else { continue };
@@ -117,27 +140,39 @@ pub(super) fn initial_weights(weights: &ManagedWeights, body: &mut Value) {
 
 /// Returns the weights of the managed routes by route and destination, for the audit.
 pub(super) fn weights(weights: &ManagedWeights, body: &Value) -> Vec<(String, Value)> {
-    let routes = list(body, "http");
-    let only = routes.len() == 1;
-    let managed = routes.iter().enumerate().filter(|(_, route)| is_managed(weights, route, only));
-    managed
-        .flat_map(|(index, route)| {
-            let name = route["name"].as_str().map_or_else(|| index.to_string(), str::to_owned);
-            let destinations = route.get("route").and_then(Value::as_array).cloned();
-            destinations.unwrap_or_default().into_iter().map(move |destination| {
-                let (host, subset) = address(&destination);
+    let mut all = Vec::new();
+    for section in SECTIONS {
+        let above = |route: &&Value| section == "http" && is_named(&weights.above, route);
+        let routes: Vec<&Value> = list(body, section).iter().filter(|r| !above(r)).collect();
+        let only = routes.len() == 1;
+        for (index, route) in routes.into_iter().enumerate() {
+            if !is_managed(weights, section, route, only) {
+                continue;
+            }
+            let place = match section {
+                "http" => index.to_string(),
+                _ => format!("{section}[{index}]"),
+            };
+            let name = route["name"].as_str().map_or(place, str::to_owned);
+            let destinations = route.get("route").and_then(Value::as_array);
+            for destination in destinations.into_iter().flatten() {
+                let (host, subset) = address(destination);
                 let place = format!(
                     "weight of {name}/{}/{}",
                     host.as_str().unwrap_or_default(),
                     subset.as_str().unwrap_or_default()
                 );
-                (place, json!(weight(&destination)))
-            })
-        })
-        .collect()
+                all.push((place, json!(weight(destination))));
+            }
+        }
+    }
+    all
 }
 
-fn is_managed(weights: &ManagedWeights, route: &Value, only: bool) -> bool {
+fn is_managed(weights: &ManagedWeights, section: &str, route: &Value, only: bool) -> bool {
+    if section != "http" {
+        return is_split(weights, route);
+    }
     if weights.http.is_empty() {
         return only || is_split(weights, route);
     }

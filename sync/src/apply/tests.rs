@@ -99,6 +99,89 @@ fn a_new_virtual_service_sends_everything_to_the_stable_version() {
 }
 
 #[test]
+fn what_the_engine_made_in_a_virtual_service_survives_a_sync() {
+    let git = "
+spec:
+  http:
+  - route:
+    - {destination: {host: web, subset: stable}, weight: 100}
+    - {destination: {host: web, subset: canary}, weight: 0}
+  tls:
+  - route:
+    - {destination: {host: web, subset: stable}, weight: 100}
+    - {destination: {host: web, subset: canary}, weight: 0}
+  - route: [{destination: {host: vault}, weight: 5}]
+";
+    let live = r#"
+metadata: {annotations: {sluice.dev/made: '{"web":{"destinations":["web-exp"],"routes":["staff"]}}'}}
+spec:
+  http:
+  - {name: staff, route: [{destination: {host: web, subset: canary}, weight: 100}]}
+  - route:
+    - {destination: {host: web, subset: stable}, weight: 60}
+    - {destination: {host: web, subset: canary}, weight: 30}
+    - {destination: {host: web-exp}, weight: 10}
+  tls:
+  - route:
+    - {destination: {host: web, subset: stable}, weight: 70}
+    - {destination: {host: web, subset: canary}, weight: 30}
+  - route: [{destination: {host: vault}, weight: 1}]
+"#;
+    let rollout = ROLLOUT.replace(", routes: [main]", "");
+    let mut body: Value = serde_saphyr::from_str(git).unwrap();
+    let live: Value = serde_saphyr::from_str(live).unwrap();
+    owned(&rollout).carry(&key("VirtualService", "web"), &mut body, &live);
+    assert_eq!(body["spec"]["http"], live["spec"]["http"]);
+    assert_eq!(body["spec"]["tls"][0], live["spec"]["tls"][0]);
+    assert_eq!(body["spec"]["tls"][1]["route"][0]["weight"], 5, "not ours");
+    let created = {
+        let mut body: Value = serde_saphyr::from_str(git).unwrap();
+        owned(&rollout).initial(&key("VirtualService", "web"), &mut body);
+        body
+    };
+    assert_eq!(created["spec"]["tls"][0]["route"][0]["weight"], 100);
+}
+
+#[test]
+fn a_route_of_a_step_in_git_gives_way_to_the_engine_s_own() {
+    let rollout = "
+metadata: {name: web, namespace: shop}
+spec:
+  strategy:
+    canary:
+      pingPong: {pingService: web-ping, pongService: web-pong}
+      trafficRouting: {managedRoutes: [{name: staff}], istio: {virtualService: {name: web}}}
+      steps: [{setHeaderRoute: {name: staff}}]
+status: {stableRS: aaa, canary: {stablePingPong: pong}}
+";
+    let git = "
+spec:
+  http:
+  - {name: staff, route: [{destination: {host: web-ping}}]}
+  - route:
+    - {destination: {host: web-ping}, weight: 50}
+    - {destination: {host: web-pong}, weight: 50}
+";
+    let mut body: Value = serde_saphyr::from_str(git).unwrap();
+    owned(rollout).initial(&key("VirtualService", "web"), &mut body);
+    let http = body["spec"]["http"].as_array().unwrap();
+    assert_eq!(http.len(), 1, "nothing leads to a canary that is not there: {http:?}");
+    assert_eq!(http[0]["route"][0]["weight"], 0);
+    assert_eq!(http[0]["route"][1]["weight"], 100, "pong is the stable Service");
+}
+
+#[test]
+fn subsets_that_the_engine_made_survive_a_sync() {
+    let git = "spec: {subsets: [{name: stable}, {name: canary}]}";
+    let live = r#"
+metadata: {annotations: {sluice.dev/made: '{"web":{"subsets":["web-exp"]}}'}}
+spec: {subsets: [{name: stable}, {name: canary}, {name: web-exp, labels: {rollouts-pod-template-hash: bbb}}]}
+"#;
+    let body = carried("DestinationRule", "web", git, live);
+    assert_eq!(body["spec"]["subsets"][2]["labels"]["rollouts-pod-template-hash"], "bbb");
+}
+
+#[test]
 fn hashes_are_the_engine_s() {
     let service = "spec: {selector: {app: web}}";
     let live = "spec: {selector: {app: web, rollouts-pod-template-hash: bbb}}";

@@ -59,15 +59,19 @@ fn failure(application: &ApplicationRecord, rollout: &RolloutRecord) -> Option<F
     if !counts {
         return None;
     }
-    let failed_run = status.canary.as_ref().and_then(|canary| {
-        let runs = [
-            &canary.current_step_analysis_run_status,
-            &canary.current_background_analysis_run_status,
-        ];
-        runs.into_iter()
-            .flatten()
-            .find(|run| matches!(run.status.as_str(), "Failed" | "Error" | "Inconclusive"))
+    let of_canary = status.canary.iter().flat_map(|canary| {
+        [&canary.current_step_analysis_run_status, &canary.current_background_analysis_run_status]
     });
+    let of_blue_green = status.blue_green.iter().flat_map(|blue_green| {
+        [
+            &blue_green.pre_promotion_analysis_run_status,
+            &blue_green.post_promotion_analysis_run_status,
+        ]
+    });
+    let failed_run = of_canary
+        .chain(of_blue_green)
+        .flatten()
+        .find(|run| matches!(run.status.as_str(), "Failed" | "Error" | "Inconclusive"));
     let cause = status.sluice.as_ref().and_then(|sluice| sluice.abort_cause.clone());
     let said = status.message.clone().filter(|message| !message.is_empty());
     let reason = match (failed_run, is_late) {

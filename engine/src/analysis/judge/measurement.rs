@@ -36,6 +36,9 @@ pub(super) fn judged(
 ) -> Measurement {
     let redacted = |text: &str| redact(text, secrets);
     let (phase, message, value) = match &fact.outcome {
+        Ok(MeasuredValue::Verdict { phase, message }) => {
+            (*phase, Some(message.clone()).filter(|text| !text.is_empty()), None)
+        }
         Ok(value) => {
             let (phase, message) = verdict(metric, value, fact);
             (phase, message, Some(text_of(value)))
@@ -117,7 +120,7 @@ fn no_evidence(value: &MeasuredValue, conditions: &[&Option<Condition>]) -> Opti
 fn is_empty(value: &MeasuredValue) -> bool {
     match value {
         MeasuredValue::Nil => true,
-        MeasuredValue::Bool(_) | MeasuredValue::Number(_) => false,
+        MeasuredValue::Bool(_) | MeasuredValue::Number(_) | MeasuredValue::Verdict { .. } => false,
         MeasuredValue::Text(text) => text.is_empty(),
         MeasuredValue::List(items) => items.is_empty(),
         MeasuredValue::Map(entries) => entries.is_empty(),
@@ -126,7 +129,10 @@ fn is_empty(value: &MeasuredValue) -> bool {
 
 fn is_finite(value: &MeasuredValue) -> bool {
     match value {
-        MeasuredValue::Nil | MeasuredValue::Bool(_) | MeasuredValue::Text(_) => true,
+        MeasuredValue::Nil
+        | MeasuredValue::Bool(_)
+        | MeasuredValue::Text(_)
+        | MeasuredValue::Verdict { .. } => true,
         MeasuredValue::Number(number) => number.is_finite(),
         MeasuredValue::List(items) => items.iter().all(is_finite),
         MeasuredValue::Map(entries) => entries.values().all(is_finite),
@@ -135,7 +141,7 @@ fn is_finite(value: &MeasuredValue) -> bool {
 
 fn value_of(value: &MeasuredValue) -> Value {
     match value {
-        MeasuredValue::Nil => Value::Nil,
+        MeasuredValue::Nil | MeasuredValue::Verdict { .. } => Value::Nil,
         MeasuredValue::Bool(flag) => Value::Bool(*flag),
         MeasuredValue::Number(number) => Value::Number(*number),
         MeasuredValue::Text(text) => Value::String(text.clone()),
@@ -150,6 +156,7 @@ fn value_of(value: &MeasuredValue) -> Value {
 fn text_of(value: &MeasuredValue) -> String {
     match value {
         MeasuredValue::Nil => "null".into(),
+        MeasuredValue::Verdict { phase, .. } => phase.as_str().into(),
         MeasuredValue::Bool(flag) => flag.to_string(),
         MeasuredValue::Number(number) if number.is_infinite() => {
             if *number > 0.0 {

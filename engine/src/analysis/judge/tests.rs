@@ -38,8 +38,12 @@ impl Bench {
             spec.lines().map(|line| format!("  {line}\n")).collect::<String>()
         );
         let run: AnalysisRunRecord = serde_saphyr::from_str(&text).unwrap();
-        let run =
-            AnalysisRunView { run: Arc::new(run), facts: Vec::new(), secrets: BTreeMap::new() };
+        let run = AnalysisRunView {
+            run: Arc::new(run),
+            facts: Vec::new(),
+            jobs: Vec::new(),
+            secrets: BTreeMap::new(),
+        };
         let config = Arc::new(EngineConfig::default());
         Self { view: RunView { now: start(), config, run }, notices: Vec::new() }
     }

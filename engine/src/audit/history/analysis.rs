@@ -17,13 +17,42 @@ pub(super) struct Run {
     gone: bool,
 }
 
+/// Which run of an update.
+#[derive(Clone, Copy)]
+pub(super) enum Judge {
+    Step(usize),
+    Background,
+    PrePromotion,
+    PostPromotion,
+}
+
+impl Judge {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Step(_) => "Step",
+            Self::Background => "Background",
+            Self::PrePromotion => "PrePromotion",
+            Self::PostPromotion => "PostPromotion",
+        }
+    }
+
+    fn words(self) -> String {
+        match self {
+            Self::Step(index) => format!("step {index}"),
+            Self::Background => "the analysis in the background".to_owned(),
+            Self::PrePromotion => "the pre-promotion analysis".to_owned(),
+            Self::PostPromotion => "the post-promotion analysis".to_owned(),
+        }
+    }
+}
+
 /// A step that was left, and the run whose verdict allowed it. The verdict is drawn from measurements that may reach the
 /// run's status a moment later.
 pub(super) struct Reliance {
     run: String,
     at: DateTime<Utc>,
     revision: HistoryRevision,
-    index: usize,
+    judge: Judge,
 }
 
 /// How long a verdict may stand before a status that was decided without it lands.
@@ -53,21 +82,25 @@ impl History {
     }
 
     /// A step with analysis is left: there must be a run of it, and its verdict must be, or become, Successful.
-    pub(super) fn relies_on_run(&mut self, step: &Step<'_>, before: &State, index: usize) {
-        let Some(run) = self.latest(before, Some(index)) else {
-            self.fail("S12", step, format!("analysis step {index} is left without any run"));
+    pub(super) fn relies_on_run(&mut self, step: &Step<'_>, before: &State, judge: Judge) {
+        let Some(run) = self.latest(before, judge) else {
+            self.fail("S12", step, format!("{} is left without any run", judge.words()));
             return;
         };
         let run = run.record.meta.uid.clone();
         let revision = step.revision.clone();
-        self.relied.push(Reliance { run, at: step.at(), revision, index });
+        self.relied.push(Reliance { run, at: step.at(), revision, judge });
     }
 
     /// S9, S12: no way forward past a run that failed, or that ended without a verdict.
     pub(super) fn no_bad_verdict(&mut self, step: &Step<'_>, before: &State, id: &'static str) {
         let mut found = Vec::new();
-        for run in [self.latest(before, Some(before.index())), self.latest(before, None)] {
-            let Some(run) = run else { continue };
+        let judges = match before.is_blue_green() {
+            true => [Judge::PrePromotion, Judge::PostPromotion],
+            false => [Judge::Step(before.index()), Judge::Background],
+        };
+        for judge in judges {
+            let Some(run) = self.latest(before, judge) else { continue };
             let Some(phase) = run.record.status.phase else { continue };
             let bad = match phase {
                 AnalysisPhase::Failed | AnalysisPhase::Error | AnalysisPhase::Inconclusive => true,
@@ -85,18 +118,21 @@ impl History {
         }
     }
 
-    /// The newest run of the present attempt: of a step, or in the background.
-    fn latest(&self, state: &State, index: Option<usize>) -> Option<&Run> {
+    /// The newest run of the present attempt.
+    fn latest(&self, state: &State, judge: Judge) -> Option<&Run> {
         let hash = state.rollout.status.current_pod_hash.as_deref()?;
-        let (attempt, index) = (state.attempt().to_string(), index.map(|i| i.to_string()));
-        let purpose = if index.is_some() { "Step" } else { "Background" };
+        let attempt = state.attempt().to_string();
+        let index = match judge {
+            Judge::Step(index) => Some(index.to_string()),
+            Judge::Background | Judge::PrePromotion | Judge::PostPromotion => None,
+        };
         let of = |run: &&Run| {
             let meta = &run.record.meta;
             let label = |key: &str| meta.labels.get(key).map(String::as_str);
             !run.gone
                 && meta.is_owned_by(&state.rollout.meta.uid)
                 && label(POD_TEMPLATE_HASH) == Some(hash)
-                && label(ROLLOUT_TYPE) == Some(purpose)
+                && label(ROLLOUT_TYPE) == Some(judge.label())
                 && (index.is_none() || label(STEP_INDEX) == index.as_deref())
                 && meta.annotations.get(ATTEMPT).is_none_or(|of| *of == attempt)
         };
@@ -114,7 +150,7 @@ impl History {
     pub(super) fn evidence_came(&mut self, end: Option<DateTime<Utc>>) {
         for reliance in std::mem::take(&mut self.relied) {
             let Some(run) = self.runs.get(&reliance.run) else { continue };
-            let (record, index) = (&run.record, reliance.index);
+            let (record, left) = (&run.record, reliance.judge.words());
             // A run that nobody needs any more is ended with the measurements that it recorded so far.
             if record.spec.terminate == Some(true) {
                 continue;
@@ -125,10 +161,10 @@ impl History {
                 Some(AnalysisPhase::Successful) => continue,
                 None | Some(AnalysisPhase::Pending | AnalysisPhase::Running) if waits => continue,
                 None | Some(AnalysisPhase::Pending | AnalysisPhase::Running) => {
-                    format!("step {index} was left, and its run {name} never ended")
+                    format!("{left} was left, and its run {name} never ended")
                 }
                 Some(phase) => {
-                    format!("step {index} was left, and its run {name} is {}", phase.as_str())
+                    format!("{left} was left, and its run {name} is {}", phase.as_str())
                 }
             };
             self.found.push(violation("S12", &reliance.revision, &detail));
@@ -202,6 +238,10 @@ fn beyond_limits(metric: &Metric, result: &MetricResult) -> Option<String> {
 
 /// A value that counted as success and is none: nothing, not a number, infinite. A condition may ask for such values.
 fn worthless<'a>(metric: Option<&Metric>, result: &'a MetricResult) -> Option<&'a str> {
+    // A Job has no value: how it ends is what counts.
+    if metric.is_some_and(|metric| metric.provider.job.is_some()) {
+        return None;
+    }
     let asks = metric.and_then(|metric| metric.success_condition.as_deref()).unwrap_or_default();
     if ["isNaN", "isInf", "isNil", "default(", "len("].iter().any(|word| asks.contains(word)) {
         return None;

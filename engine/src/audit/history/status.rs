@@ -6,6 +6,7 @@ use sluice_crds::rollout::CanaryStep;
 
 use super::super::law::{least_available, replicas};
 use super::super::state::State;
+use super::analysis::Judge;
 use super::{History, Step};
 
 /// Reason of the pause of a step.
@@ -44,6 +45,9 @@ impl History {
         if available < least {
             let detail = format!("{new} becomes stable with {available} of {least} available Pods");
             self.fail("S9", step, detail);
+        }
+        if before.is_blue_green() {
+            self.served_before_stable(step, before, new);
         }
         if before.skips_steps() {
             return;
@@ -104,7 +108,7 @@ impl History {
             }
         }
         if left.analysis.is_some() {
-            self.relies_on_run(step, before, index);
+            self.relies_on_run(step, before, Judge::Step(index));
         }
     }
 

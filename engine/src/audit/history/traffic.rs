@@ -1,11 +1,13 @@
 //! S1–S7, S10: weights, capacity, switches.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sluice_crds::labels::POD_TEMPLATE_HASH;
 
 use super::super::law::{RouteShares, Routing, need, replicas};
 use super::super::state::State;
 use super::{DECIDED_AGO, History, Step, TOLERANCE};
+use crate::traffic::made::Note;
 
 /// Whether weight goes back to a stable version that is too small, away from one that cannot carry it either.
 fn is_lesser_evil(before: &State, after: &State, hash: &str) -> bool {
@@ -20,10 +22,14 @@ fn is_lesser_evil(before: &State, after: &State, hash: &str) -> bool {
 impl History {
     /// S1.
     pub(super) fn weights_are_whole(&mut self, step: &Step<'_>, after: &State) {
-        let Some(routing) = Routing::of(&after.rollout.spec) else { return };
+        let Some(routing) = Routing::of(&after.rollout) else { return };
         let (true, Some(old)) = (step.is("VirtualService"), &step.old) else { return };
-        let shares = routing.shares(&step.key.2, &step.revision.object["spec"]);
-        if shares == routing.shares(&step.key.2, &old["spec"]) {
+        let shares_of = |object: &Value| {
+            let own = routing.own(&Note::of(object).made(&after.rollout.meta.name).routes);
+            routing.shares(&step.key.2, &object["spec"], &own)
+        };
+        let shares = shares_of(&step.revision.object);
+        if shares == shares_of(old) {
             return;
         }
         if let Some(bad) = shares.iter().find(|s| !s.in_range || s.total != 100) {
@@ -85,6 +91,24 @@ impl History {
         }
     }
 
+    /// S3, S7: a route of our own, which leads to the canary as a whole, comes only when Pods of the candidate are behind it, and
+    /// not to what is aborted.
+    pub(super) fn own_routes_are_safe(&mut self, step: &Step<'_>, before: &State, after: &State) {
+        let appears = after.exposed && !before.exposed && replicas(&after.rollout.spec) > 0;
+        if !step.is("VirtualService") || !appears {
+            return;
+        }
+        let reached = after.canary.clone().unwrap_or_default();
+        if self.lately(after, &reached, step.at()) == 0 {
+            let detail =
+                format!("a route of its own leads to {reached}, which has no available Pod");
+            self.fail("S3", step, detail);
+        }
+        if after.is_aborted() && before.is_aborted() && after.candidate() == Some(&reached) {
+            self.fail("S7", step, format!("aborted {reached} gets a route of its own"));
+        }
+    }
+
     /// The most Pods of the hash that were available when the write may have been decided.
     pub(super) fn lately(&self, state: &State, hash: &str, at: DateTime<Utc>) -> u32 {
         let seen = self
@@ -101,14 +125,15 @@ impl History {
 
     /// S6.
     pub(super) fn switches_are_safe(&mut self, step: &Step<'_>, before: &State, after: &State) {
-        if !step.is("Service") && !step.is("DestinationRule") {
+        if before.is_blue_green() || (!step.is("Service") && !step.is("DestinationRule")) {
             return;
         }
         let most = |of: fn(&RouteShares) -> i64| {
             u32::try_from(after.shares.iter().map(of).max().unwrap_or(0).max(0)).unwrap_or(100)
         };
+        let canary = most(|s| s.canary).max(u32::from(before.exposed));
         let sides = [
-            (&before.canary, &after.canary, most(|s| s.canary)),
+            (&before.canary, &after.canary, canary),
             (&before.stable, &after.stable, most(|s| s.stable)),
         ];
         for (from, to, weight) in sides {
@@ -145,8 +170,13 @@ impl History {
             );
             self.fail("S5", step, detail);
         }
+        if after.is_exposed(&hash) && is == 0 {
+            let detail = format!("{hash} shrinks to 0 while a route of its own leads to it");
+            self.fail("S5", step, detail);
+        }
         let carried = after.weights.get(&hash).copied().unwrap_or(0);
-        if after.is_aborted() && after.candidate() == Some(&hash) && carried > 0 {
+        let drains = after.scales_stable() && is >= wanted;
+        if after.is_aborted() && after.candidate() == Some(&hash) && carried > 0 && !drains {
             self.fail("S7", step, format!("aborted {hash} shrinks with {carried} %"));
         }
     }
@@ -179,6 +209,11 @@ impl History {
         let several = before.shares.len() > 1;
         if weight > 0 && able && !several {
             let detail = format!("aborted {cd} keeps {weight} % after a write to its route");
+            self.fail("S7", step, detail);
+        }
+        if after.is_exposed(cd) && !several {
+            let detail =
+                format!("aborted {cd} keeps a route of its own after a write to its route");
             self.fail("S7", step, detail);
         }
     }

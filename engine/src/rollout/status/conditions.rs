@@ -5,12 +5,14 @@ use sluice_crds::rollout::status::Condition;
 use sluice_crds::time::Time;
 
 use crate::plan::{Notice, Severity};
-use crate::rollout::deadline;
-use crate::rollout::situation::Situation;
+use crate::rollout::situation::Roles;
+use crate::rollout::status::{Inputs, Part};
 use crate::rollout::steps::Transition;
+use crate::rollout::{blue_green, deadline};
 
 /// Brings all conditions up to date with the rest of the status.
-pub(super) fn update(s: &Situation<'_>, transition: &Transition, status: &mut RolloutStatus) {
+pub(super) fn update(s: &Roles<'_>, inputs: &Inputs<'_>, status: &mut RolloutStatus) {
+    let transition = inputs.transition;
     let now: Time = s.now().into();
     remove(status, "InvalidSpec");
     not_acted_on(s, status, now);
@@ -28,7 +30,11 @@ pub(super) fn update(s: &Situation<'_>, transition: &Transition, status: &mut Ro
         "RolloutCompleted",
         if completed { "RolloutCompleted" } else { "RolloutNotCompleted" },
     );
-    healthy(s, status, now, completed);
+    let whole = match inputs.part {
+        Part::Canary(_) => completed && status.replicas == wanted(s),
+        Part::BlueGreen(..) => completed && blue_green::serves(status),
+    };
+    healthy(s, status, now, whole);
     failure(s, status, now);
 }
 
@@ -45,7 +51,7 @@ fn truth(value: bool) -> &'static str {
 }
 
 /// What the spec asks for and nobody acts on yet is said, never silently dropped.
-fn not_acted_on(s: &Situation<'_>, status: &mut RolloutStatus, now: Time) {
+fn not_acted_on(s: &Roles<'_>, status: &mut RolloutStatus, now: Time) {
     let fields = crate::rollout::problems::not_acted_on(s.rollout);
     if fields.is_empty() {
         remove(status, "NotActedOn");
@@ -63,8 +69,8 @@ pub(crate) const CONTENDED: &str = "FieldContended";
 /// What keeps the Rollout from going on although nothing is wrong with it: a metrics server that is out of reach, another
 /// writer. Said as conditions while it lasts, and as a notice when it begins.
 pub(super) fn hindrances(
-    s: &Situation<'_>,
-    inputs: &super::Inputs<'_>,
+    s: &Roles<'_>,
+    inputs: &Inputs<'_>,
     status: &mut RolloutStatus,
     notices: &mut Vec<Notice>,
 ) {
@@ -84,7 +90,7 @@ pub(super) fn hindrances(
     }
 }
 
-fn paused(s: &Situation<'_>, status: &mut RolloutStatus, now: Time) {
+fn paused(s: &Roles<'_>, status: &mut RolloutStatus, now: Time) {
     let paused = s.is_paused_by_user() || status.pause_conditions.iter().flatten().next().is_some();
     let known = find(status, "Paused").is_some();
     if paused || known {
@@ -93,7 +99,7 @@ fn paused(s: &Situation<'_>, status: &mut RolloutStatus, now: Time) {
     }
 }
 
-fn progressing(s: &Situation<'_>, transition: &Transition, status: &mut RolloutStatus, now: Time) {
+fn progressing(s: &Roles<'_>, transition: &Transition, status: &mut RolloutStatus, now: Time) {
     let old = find(status, "Progressing").cloned();
     let (truth, reason, message) = progress(s, transition, status, old.as_ref());
     let moved = has_moved(s, transition, status);
@@ -112,7 +118,7 @@ fn progressing(s: &Situation<'_>, transition: &Transition, status: &mut RolloutS
 }
 
 fn progress(
-    s: &Situation<'_>,
+    s: &Roles<'_>,
     transition: &Transition,
     status: &RolloutStatus,
     old: Option<&Condition>,
@@ -172,11 +178,11 @@ fn progress(
 }
 
 /// Whether this decision records progress: a transition, or Pods on their way.
-fn has_moved(s: &Situation<'_>, transition: &Transition, status: &RolloutStatus) -> bool {
+fn has_moved(s: &Roles<'_>, transition: &Transition, status: &RolloutStatus) -> bool {
     *transition != Transition::Stay || counts_moved(s, status)
 }
 
-fn counts_moved(s: &Situation<'_>, status: &RolloutStatus) -> bool {
+fn counts_moved(s: &Roles<'_>, status: &RolloutStatus) -> bool {
     let old = s.status();
     let left = |status: &RolloutStatus| {
         status.replicas.unwrap_or(0).saturating_sub(status.updated_replicas.unwrap_or(0))
@@ -185,23 +191,26 @@ fn counts_moved(s: &Situation<'_>, status: &RolloutStatus) -> bool {
         || left(status) < left(old)
         || status.ready_replicas > old.ready_replicas
         || status.available_replicas > old.available_replicas
+        || blue_green::marks(old) != blue_green::marks(status)
 }
 
-fn healthy(s: &Situation<'_>, status: &mut RolloutStatus, now: Time, completed: bool) {
-    let wanted = Some(i32::try_from(s.n).unwrap_or(i32::MAX));
+fn wanted(s: &Roles<'_>) -> Option<i32> {
+    Some(i32::try_from(s.n).unwrap_or(i32::MAX))
+}
+
+fn healthy(s: &Roles<'_>, status: &mut RolloutStatus, now: Time, whole: bool) {
     let paused = s.is_paused_by_user() || status.pause_conditions.iter().flatten().next().is_some();
     let healthy = !paused
-        && completed
-        && status.updated_replicas == wanted
-        && status.available_replicas == wanted
-        && status.replicas == wanted;
+        && whole
+        && status.updated_replicas == wanted(s)
+        && status.available_replicas == wanted(s);
     if healthy || find(status, "Healthy").is_some() {
         let message = if healthy { "Rollout is healthy" } else { "Rollout is not healthy" };
         set(status, now, "Healthy", truth(healthy), "RolloutHealthy", message);
     }
 }
 
-fn failure(s: &Situation<'_>, status: &mut RolloutStatus, now: Time) {
+fn failure(s: &Roles<'_>, status: &mut RolloutStatus, now: Time) {
     let failure = s.owned().find_map(|rs| rs.failure.clone());
     match failure {
         Some(message) => set(status, now, "ReplicaFailure", "True", "FailedCreate", &message),

@@ -3,21 +3,23 @@
 use sluice_crds::rollout::RolloutStatus;
 
 use super::conditions;
+use crate::rollout::blue_green;
 use crate::rollout::routes::Traffic;
-use crate::rollout::situation::Situation;
+use crate::rollout::situation::{Roles, Situation};
+use crate::rollout::status::{Inputs, Part};
 
 /// Returns phase and message of a Rollout with this status.
 ///
 /// Stricter than Argo in one point (S23): Healthy means that all traffic reaches the stable revision.
 pub(super) fn of(
-    s: &Situation<'_>,
-    traffic: Option<&Traffic<'_>>,
+    s: &Roles<'_>,
+    inputs: &Inputs<'_>,
     status: &RolloutStatus,
 ) -> (&'static str, String) {
     if let Some(found) = by_conditions(status) {
         return found;
     }
-    let (name, message) = by_progress(s, traffic, status);
+    let (name, message) = by_progress(s, inputs, status);
     // Pauses keep Argo's words: its tools read them.
     let hindrance = [conditions::UNREACHABLE, conditions::CONTENDED]
         .into_iter()
@@ -27,8 +29,8 @@ pub(super) fn of(
 }
 
 fn by_progress(
-    s: &Situation<'_>,
-    traffic: Option<&Traffic<'_>>,
+    s: &Roles<'_>,
+    inputs: &Inputs<'_>,
     status: &RolloutStatus,
 ) -> (&'static str, String) {
     if s.is_paused_by_user() {
@@ -46,19 +48,32 @@ fn by_progress(
     if count(status.available_replicas) < updated {
         return ("Progressing", "updated replicas are still becoming available".to_owned());
     }
-    if !s.is_routed() && count(status.replicas) > updated {
-        return ("Progressing", "old replicas are pending termination".to_owned());
+    let waits = match inputs.part {
+        Part::Canary(canary) => by_steps(canary, inputs.traffic, status),
+        Part::BlueGreen(..) => blue_green::waits_for(status).map(str::to_owned),
+    };
+    waits.map_or_else(|| ("Healthy", String::new()), |waits| ("Progressing", waits))
+}
+
+/// What keeps a canary with all its Pods from being done.
+fn by_steps(
+    s: &Situation<'_>,
+    traffic: Option<&Traffic<'_>>,
+    status: &RolloutStatus,
+) -> Option<String> {
+    if !s.is_routed() && status.replicas.unwrap_or(0) > status.updated_replicas.unwrap_or(0) {
+        return Some("old replicas are pending termination".to_owned());
     }
     if status.stable_rs.is_none() || status.stable_rs != status.current_pod_hash {
-        return ("Progressing", "waiting for all steps to complete".to_owned());
+        return Some("waiting for all steps to complete".to_owned());
     }
     if let (Some(traffic), Some(stable)) = (traffic, &status.stable_rs)
         && s.n > 0
         && traffic.weight_of(stable) + traffic.other < 100
     {
-        return ("Progressing", "waiting for all traffic to reach the stable revision".to_owned());
+        return Some("waiting for all traffic to reach the stable revision".to_owned());
     }
-    ("Healthy", String::new())
+    None
 }
 
 /// The tests that conditions decide, also for a spec that cannot be acted on.

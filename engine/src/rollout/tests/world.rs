@@ -19,8 +19,8 @@ use crate::fence::{EpochView, FenceRules, Term};
 use crate::plan::{Decision, Lower, Reconciler};
 use crate::rollout::RolloutReconciler;
 use crate::view::{
-    AnalysisRunView, EndpointCounts, Lookup, ReplicaSetRecord, RolloutView, RouteRecord,
-    ServiceRecord,
+    AnalysisRunView, EndpointCounts, ExperimentSight, Lookup, ReplicaSetRecord, RolloutView,
+    RouteRecord, ServiceRecord,
 };
 
 /// A cluster with one Rollout in it.
@@ -54,6 +54,7 @@ fn kind_of(name: &str) -> Kind {
         "AnalysisTemplate" => Kind::ANALYSIS_TEMPLATE,
         "AnalysisRun" => Kind::ANALYSIS_RUN,
         "ReplicaSet" => Kind::REPLICA_SET,
+        "Experiment" => Kind::EXPERIMENT,
         other => panic!("the world has no kind {other}"),
     }
 }
@@ -164,6 +165,12 @@ impl World {
         self.of(&kind).map(|run| run["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     }
 
+    pub(super) fn names(&self, kind: &Kind) -> Vec<String> {
+        self.of(kind)
+            .map(|object| object["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
     pub(super) fn remove(&mut self, kind: Kind, name: &str) {
         let address = ObjectRef::namespaced(kind, "shop", name);
         let object = self.objects.remove(&address).unwrap();
@@ -180,8 +187,8 @@ impl World {
 
     /// Canary weight of the first route of `web`.
     pub(super) fn weight(&self) -> i64 {
-        let route = self.get(Kind::VIRTUAL_SERVICE, "web").pointer("/spec/http/0/route").unwrap();
-        route
+        let http = self.get(Kind::VIRTUAL_SERVICE, "web")["spec"]["http"].as_array().unwrap();
+        http.last().unwrap()["route"]
             .as_array()
             .unwrap()
             .iter()
@@ -243,9 +250,11 @@ impl World {
                 .map(|run| AnalysisRunView {
                     run: Arc::new(serde_json::from_value::<AnalysisRunRecord>(run).unwrap()),
                     facts: Vec::new(),
+                    jobs: Vec::new(),
                     secrets: BTreeMap::new(),
                 })
                 .collect(),
+            experiments: self.experiments(),
             confirmations: BTreeMap::new(),
             claims: self.claims.clone(),
             taken: self.taken.clone(),
@@ -255,6 +264,14 @@ impl World {
             self.look_up(&address, &services, &mut view);
         }
         view
+    }
+
+    fn experiments(&self) -> Lookup<Vec<ExperimentSight>> {
+        let sight = |experiment: &Value| ExperimentSight {
+            experiment: Arc::new(serde_json::from_value(experiment.clone()).unwrap()),
+            replica_sets: Vec::new(),
+        };
+        Lookup::Present(self.of(&Kind::EXPERIMENT).map(sight).collect())
     }
 
     fn look_up(
@@ -472,17 +489,15 @@ fn patch(target: &mut Value, operations: &[Value]) {
                 };
                 assert_eq!(found, value, "test of {path}");
             }
-            "add" | "replace" => match parent {
-                Value::Array(list) => {
-                    let index: usize = key.parse().unwrap();
-                    assert_eq!(operation["op"], "replace", "the engine inserts into no list");
-                    list[index] = value;
-                }
+            "add" => match parent {
+                Value::Array(list) if key == "-" => list.push(value),
+                Value::Array(list) => list.insert(key.parse().unwrap(), value),
                 other => other[&key] = value,
             },
-            "remove" => {
-                parent.as_object_mut().unwrap().remove(&key);
-            }
+            "remove" => match parent {
+                Value::Array(list) => drop(list.remove(key.parse().unwrap())),
+                other => drop(other.as_object_mut().unwrap().remove(&key)),
+            },
             other => panic!("operation {other}"),
         }
     }

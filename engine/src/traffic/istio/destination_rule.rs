@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use sluice_crds::labels::POD_TEMPLATE_HASH;
 use sluice_crds::rollout::traffic_routing::IstioTrafficRouting;
 
-use super::super::{Resolved, RouteEdit, RouteProblem, Routed, TrafficSplit};
+use super::super::made::{Made, Note};
+use super::super::{Resolved, RouteEdit, RouteProblem, RouteScope, Routed, TrafficSplit};
 use crate::view::RouteRecord;
 
 /// Returns what is wrong with the subsets.
@@ -15,8 +16,10 @@ pub(super) fn check(istio: &IstioTrafficRouting, record: &RouteRecord) -> Vec<Ro
         .collect()
 }
 
-/// Adds the edit that makes the subsets select their hashes; an empty hash removes the label.
+/// Adds the edit that makes the subsets select their hashes, and that makes a subset for each extra destination, named after
+/// its Service; an empty hash removes the label.
 pub(super) fn aim(
+    scope: &RouteScope<'_>,
     istio: &IstioTrafficRouting,
     split: &TrafficSplit,
     record: &RouteRecord,
@@ -30,9 +33,48 @@ pub(super) fn aim(
             Err(problem) => routed.problems.push(*problem),
         }
     }
+    operations.extend(extra(scope, split, record));
     if !operations.is_empty() {
         routed.edits.push(RouteEdit { object: record.object.clone(), operations });
     }
+}
+
+/// The subsets of extra destinations: those of ours that are not wanted go, those that are missing come at the end.
+fn extra(scope: &RouteScope<'_>, split: &TrafficSplit, record: &RouteRecord) -> Vec<Value> {
+    let note = Note::read(&record.meta.annotations);
+    let known = note.made(scope.rollout).subsets;
+    let subsets = record.spec.get("subsets").and_then(Value::as_array);
+    let subsets = subsets.map_or(&[][..], Vec::as_slice);
+    let name_of = |subset: &Value| subset.get("name").and_then(Value::as_str).map(str::to_owned);
+    let mut operations = Vec::new();
+    for to in &split.extra {
+        let found = subsets.iter().enumerate();
+        let mut found = found.filter(|(_, subset)| name_of(subset).as_ref() == Some(&to.service));
+        if let Some((index, subset)) = found.next() {
+            operations.extend(relabel(index, &to.service, subset, &to.hash));
+        }
+    }
+    let unwanted =
+        |name: &String| known.contains(name) && !split.extra.iter().any(|to| to.service == *name);
+    for (index, subset) in subsets.iter().enumerate().rev() {
+        let Some(name) = name_of(subset).filter(unwanted) else { continue };
+        let path = format!("/spec/subsets/{index}");
+        operations.push(json!({ "op": "test", "path": format!("{path}/name"), "value": name }));
+        operations.push(json!({ "op": "remove", "path": path }));
+    }
+    let mut made = Made::default();
+    for to in &split.extra {
+        let there = subsets.iter().any(|subset| name_of(subset).as_ref() == Some(&to.service));
+        if !there {
+            let subset = json!({ "name": to.service, "labels": { POD_TEMPLATE_HASH: to.hash } });
+            operations.push(json!({ "op": "add", "path": "/spec/subsets/-", "value": subset }));
+        }
+        if !there || known.contains(&to.service) {
+            made.subsets.insert(to.service.clone());
+        }
+    }
+    operations.extend(note.change(scope.rollout, made));
+    operations
 }
 
 /// Returns the hashes that the subsets select; `None` if there are no such subsets.

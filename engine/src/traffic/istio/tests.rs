@@ -10,6 +10,8 @@ use crate::traffic::Destination;
 
 const ISTIO: Istio = Istio;
 
+static NONE: BTreeSet<String> = BTreeSet::new();
+
 fn live(objects: &[(ObjectRef, Value)]) -> LiveRoutes {
     let record = |(object, spec): &(ObjectRef, Value)| {
         let spec = Arc::new(spec.clone());
@@ -27,6 +29,7 @@ fn split(weight: u32) -> TrafficSplit {
     TrafficSplit {
         canary: Destination { hash: "new".into(), weight, ..Destination::default() },
         stable: Destination { hash: "old".into(), weight: 100 - weight, ..Destination::default() },
+        ..TrafficSplit::default()
     }
 }
 
@@ -63,6 +66,8 @@ fn an_object_that_is_not_there_is_missing_and_nothing_is_edited() {
     let routing = routing(json!({"virtualService": {"name": "web"}}));
     let ports = BTreeMap::new();
     let scope = RouteScope {
+        rollout: "web",
+        own_routes: &NONE,
         namespace: "shop",
         routing: &routing,
         canary_service: Some("canary"),
@@ -94,6 +99,8 @@ fn one_broken_virtual_service_does_not_keep_weight_on_another() {
     let routing = routing(json!({"virtualServices": [{"name": "gone"}, {"name": "web"}]}));
     let ports = BTreeMap::new();
     let scope = RouteScope {
+        rollout: "web",
+        own_routes: &NONE,
         namespace: "shop",
         routing: &routing,
         canary_service: Some("canary"),
@@ -157,7 +164,7 @@ proptest! {
         let routing = routing(json!({"virtualService": {"name": "web"}}));
         let ports = BTreeMap::new();
         let scope = RouteScope {
-            namespace: "shop", routing: &routing, canary_service: Some("canary"),
+            rollout: "web", own_routes: &NONE, namespace: "shop", routing: &routing, canary_service: Some("canary"),
             stable_service: Some("stable"), ports: &ports,
         };
         let object = virtual_service("web", "shop");
