@@ -41,7 +41,7 @@ fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Cap
         } else {
             let size = current_size(s, traffic, current);
             let shrinks = size < current.replicas;
-            if !shrinks || s.is_promoted() || settled_canary(s, traffic, out) {
+            if !shrinks || s.is_promoted() || settled_canary(s, traffic, current, out) {
                 resize(s, current, size, true, out);
             }
         }
@@ -169,9 +169,14 @@ fn settled(s: &Situation<'_>, traffic: &Traffic<'_>, delay: Duration, out: &mut 
 }
 
 /// Whether no more traffic than now came to the current set within the scale-down delay (S5).
-fn settled_canary(s: &Situation<'_>, traffic: &Traffic<'_>, out: &mut Capacity) -> bool {
+fn settled_canary(
+    s: &Situation<'_>,
+    traffic: &Traffic<'_>,
+    current: Set<'_>,
+    out: &mut Capacity,
+) -> bool {
     let delay = s.scale_down_delay().max(s.view.config.route_confirmation);
-    passed(s, traffic.still_for_canary_at(s.view, delay), out)
+    passed(s, traffic.still_for_canary_at(s.view, delay, &current.meta), out)
 }
 
 fn passed(s: &Situation<'_>, at: Option<DateTime<Utc>>, out: &mut Capacity) -> bool {

@@ -176,13 +176,18 @@ impl<'a> Traffic<'a> {
         self.changed_at(view, delay, &[&self.canary, &self.stable]).map(|at| at + delay)
     }
 
-    /// The same for the current set alone: a switch of the canary's own destination to it brought it traffic and took none away.
+    /// The same for the current set alone: a switch of the canary's own destination to it brought it traffic and took none away,
+    /// and so did any change before it was created.
     pub(crate) fn still_for_canary_at(
         &self,
         view: &RolloutView,
         delay: Duration,
+        current: &Meta,
     ) -> Option<DateTime<Utc>> {
-        self.changed_at(view, delay, &[&self.stable]).map(|at| at + delay)
+        let changed = self.changed_at(view, delay, &[&self.stable]);
+        changed
+            .filter(|at| current.creation_timestamp.is_none_or(|born| *at >= born.at()))
+            .map(|at| at + delay)
     }
 
     fn changed_at(
