@@ -6,8 +6,10 @@ use std::path::Path;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 mod connection;
+mod simulate;
 
 pub use connection::{ConnectionArguments, LookArguments};
+pub(crate) use simulate::{Form, SimulateArguments};
 
 /// Whose output and exit codes: decided by the name under which the program was called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,6 +98,8 @@ pub enum Command {
     Why(WhyArguments),
     /// Checks manifests without a cluster.
     Lint(LintArguments),
+    /// Plays an update without a cluster, in virtual time: weights, Pods, analysis, and how it ends.
+    Simulate(SimulateArguments),
     /// Shows and drives Applications.
     #[command(subcommand)]
     App(AppCommand),

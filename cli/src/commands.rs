@@ -16,6 +16,7 @@ mod list;
 mod output;
 mod promote;
 mod quarantine;
+mod simulate;
 mod status;
 mod undo;
 mod why;
@@ -29,6 +30,9 @@ pub(crate) async fn run(arguments: Arguments, dialect: Dialect) -> Result<ExitCo
     }
     if let Command::Lint(lint) = &arguments.command {
         return lint::run(lint, dialect);
+    }
+    if let Command::Simulate(words) = &arguments.command {
+        return simulate::run(words, style);
     }
     let connection = Connection::open(&arguments.connection).await?;
     match arguments.command {
@@ -47,7 +51,7 @@ pub(crate) async fn run(arguments: Arguments, dialect: Dialect) -> Result<ExitCo
         Command::App(command) => app::run(&connection, command, dialect, style).await,
         Command::Quarantine(command) => quarantine::run(&connection, command).await,
         Command::Why(why) => why::run(&connection, &why, style).await,
-        Command::Lint(_) | Command::Version { .. } => Ok(ExitCode::SUCCESS),
+        Command::Lint(_) | Command::Simulate(_) | Command::Version { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 

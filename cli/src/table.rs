@@ -44,6 +44,16 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Fills cells of the last row, by column.
+    pub(crate) fn complete(&mut self, cells: &[(usize, String)]) {
+        let Some(row) = self.rows.last_mut() else { return };
+        for (column, text) in cells {
+            if let Some(cell) = row.get_mut(*column) {
+                *cell = text.clone().into();
+            }
+        }
+    }
+
     /// Returns the width of each column.
     pub(crate) fn widths(&self) -> Vec<usize> {
         let width = |text: &str| text.chars().count();

@@ -5,6 +5,8 @@
 //! declares a status subresource where a kind has a status, it knows no part beside spec and status (Application's
 //! `operation`), and it writes schemars' dialect where Kubernetes wants a structural schema.
 
+use std::sync::OnceLock;
+
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
@@ -149,6 +151,14 @@ impl Definition {
             rollout_rules(&mut properties);
         }
         json!({ "type": "object", "properties": properties, "required": self.required })
+    }
+
+    /// Returns the same schema, made once in a process.
+    pub fn schema_once(&self) -> &'static Value {
+        static MADE: [OnceLock<Value>; DEFINITIONS.len()] =
+            [const { OnceLock::new() }; DEFINITIONS.len()];
+        let place = DEFINITIONS.iter().position(|known| known.kind == self.kind);
+        MADE[place.expect("the definition is one of the list")].get_or_init(|| self.schema())
     }
 
     /// Returns the CustomResourceDefinition.

@@ -12,5 +12,6 @@ pub mod observe;
 pub mod scenario;
 pub mod serve;
 pub mod service;
+pub mod simulate;
 pub mod workloads;
 pub mod world;

@@ -31,8 +31,8 @@ use crate::api_server::{ApiServer, Call, Reply};
 use crate::workloads::WorkloadConfig;
 use crate::world::World;
 
-mod controller;
-mod transcript;
+pub(crate) mod controller;
+pub(crate) mod transcript;
 
 use controller::Controller;
 pub use transcript::Transcript;
@@ -203,7 +203,7 @@ impl Scenario {
         for manifest in &self.manifests {
             load(&mut world, manifest)?;
         }
-        let mut controller = Controller::new(&self.metrics);
+        let mut controller = Controller::new(Box::new(self.metrics.clone()));
         let mut transcript = Transcript::new(start());
         let mut events = self.events.clone();
         events.sort_by(|a, b| a.at.total_cmp(&b.at));
@@ -258,7 +258,8 @@ fn send(world: &mut World, what: &str, call: &Call) -> Result<(), ScenarioError>
 
 const MERGE: &str = "application/merge-patch+json";
 
-fn perform(
+/// Does what an event says.
+pub(crate) fn perform(
     world: &mut World,
     event: &Event,
     transcript: &mut Transcript,

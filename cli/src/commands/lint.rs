@@ -49,7 +49,7 @@ pub(crate) fn run(lint: &LintArguments, dialect: Dialect) -> Result<ExitCode, Fa
 }
 
 /// Returns the file, or the manifests of the folder and of those in it, sorted.
-fn below(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn below(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -70,7 +70,7 @@ fn below(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-fn read(name: &str) -> Result<String, Failure> {
+pub(super) fn read(name: &str) -> Result<String, Failure> {
     if name == "-" {
         let mut text = String::new();
         std::io::stdin()
@@ -93,6 +93,13 @@ fn sum(errors: usize, warnings: usize) -> String {
         (0, warnings) => count(warnings, "warning"),
         (errors, warnings) => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
     }
+}
+
+/// Returns what is wrong with files, and what is only unwise or not acted on: errors, warnings.
+pub(super) fn findings(files: &[(String, String)]) -> (Vec<String>, Vec<String>) {
+    let (errors, warnings): (Vec<_>, Vec<_>) = check(files).into_iter().partition(|f| f.is_error);
+    let shown = |findings: Vec<Finding>| findings.iter().map(Finding::shown).collect();
+    (shown(errors), shown(warnings))
 }
 
 /// One line of the output.

@@ -116,6 +116,16 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "get, list, promote, abort, retry, pause, restart, set image, undo, status, lint, version; not create, terminate, dashboard, notifications, nor Experiments",
     ),
     row(
+        "`kubectl sluice simulate`",
+        State::Works,
+        "whatever the engine acts on; what it refuses is refused here, too. No autoscaler, no real metrics: a trace or an assumption",
+    ),
+    row(
+        "`kubectl sluice simulate --replay` of a trace that the controller wrote",
+        State::Accepted,
+        "the controller writes no trace yet; a scenario file is replayed",
+    ),
+    row(
         "`argocd app` verbs",
         State::Works,
         "get, list, diff, sync, history, rollback; not create, set, delete, wait, terminate-op",

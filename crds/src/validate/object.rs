@@ -18,7 +18,7 @@ pub fn object(object: &Value) -> Option<Vec<Problem>> {
     let kind = object["kind"].as_str()?;
     let group = object["apiVersion"].as_str()?.split_once('/')?.0;
     let definition = crd::definition(kind).filter(|definition| definition.kind.group == group)?;
-    let mut problems = schema::check(&definition.schema(), object);
+    let mut problems = schema::check(definition.schema_once(), object);
     version(object, &definition.kind.api_version(), &mut problems);
     name(object, &mut problems);
     match own_rules(kind, object) {

@@ -77,13 +77,41 @@ fn members(
 }
 
 fn bounds(path: &FieldPath, schema: &Value, value: &Value, problems: &mut Vec<Problem>) {
+    if let (Some(text), Some("date-time")) = (value.as_str(), schema["format"].as_str())
+        && chrono::DateTime::parse_from_rfc3339(text).is_err()
+    {
+        let problem = Problem::new(path.clone(), format!("`{}` is no time", shortened(text)));
+        problems.push(problem.hint("write it as `2026-01-31T12:00:00Z`"));
+    }
+    if let (Some(text), Some(words)) = (value.as_str(), schema["enum"].as_array())
+        && !words.contains(value)
+    {
+        let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+        let message = format!("`{}` is not one of {}", shortened(text), listed(&words));
+        problems.push(Problem::new(path.clone(), message));
+    }
     let Some(number) = value.as_f64() else { return };
+    if schema["type"] == "integer" {
+        whole(path, schema, number, problems);
+    }
     if let Some(least) = schema["minimum"].as_f64().filter(|least| number < *least) {
         problems.push(Problem::new(path.clone(), format!("{number} is below {least}")));
     }
     if let Some(most) = schema["maximum"].as_f64().filter(|most| number > *most) {
         problems.push(Problem::new(path.clone(), format!("{number} is above {most}")));
     }
+}
+
+/// The greatest numbers that the types behind the schema hold.
+fn whole(path: &FieldPath, schema: &Value, number: f64, problems: &mut Vec<Problem>) {
+    let most = if schema["format"] == "int32" { f64::from(i32::MAX) } else { 9.2e18 };
+    if number > most || number < -most - 1.0 {
+        problems.push(Problem::new(path.clone(), format!("{number:e} is beyond any number here")));
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 fn unknown(path: &FieldPath, name: &str, schema: &Value) -> Problem {

@@ -10,7 +10,7 @@ use sluice_engine::analysis_run::{AnalysisRunReconciler, Measure};
 use sluice_engine::config::EngineConfig;
 use sluice_engine::experiment::ExperimentReconciler;
 use sluice_engine::fence::{EpochView, Term};
-use sluice_engine::plan::{Decision, Lower, Reconciler, Severity};
+use sluice_engine::plan::{Decision, Lower, Reconciler};
 use sluice_engine::rollout::RolloutReconciler;
 use sluice_engine::view::{
     FailureKind, MeasuredValue, MeasurementFact, MeasurementFailure, RunView,
@@ -25,20 +25,38 @@ const ACTOR: &str = "sluice-controller";
 /// A bound on decisions at one instant; more is a hot loop.
 const ROUNDS: usize = 200;
 
+/// Answers measurements.
+pub(crate) trait Provider {
+    /// Takes a measurement at this time.
+    fn answer(&mut self, world: &World, task: &Measure) -> Answered;
+}
+
+/// What a measurement gives.
+pub(crate) type Answered = Result<MeasuredValue, MeasurementFailure>;
+
+/// Answers by metric and time, as a scenario has them.
+impl Provider for BTreeMap<String, Vec<Answer>> {
+    fn answer(&mut self, world: &World, task: &Measure) -> Answered {
+        let answers = self.get(&task.metric).map(Vec::as_slice).unwrap_or_default();
+        let passed = world.now() - start();
+        outcome(answers.iter().rfind(|answer| seconds(answer.from) <= passed))
+    }
+}
+
 /// The controller.
-pub(super) struct Controller {
+pub(crate) struct Controller {
     config: Arc<EngineConfig>,
-    metrics: BTreeMap<String, Vec<Answer>>,
+    metrics: Box<dyn Provider>,
     facts: BTreeMap<(String, String), Vec<MeasurementFact>>,
     wakes: BTreeMap<ObjectRef, DateTime<Utc>>,
     n: u64,
 }
 
 impl Controller {
-    pub(super) fn new(metrics: &BTreeMap<String, Vec<Answer>>) -> Self {
+    pub(crate) fn new(metrics: Box<dyn Provider>) -> Self {
         Self {
             config: Arc::new(EngineConfig::default()),
-            metrics: metrics.clone(),
+            metrics,
             facts: BTreeMap::new(),
             wakes: BTreeMap::new(),
             n: 0,
@@ -46,18 +64,29 @@ impl Controller {
     }
 
     /// Returns the next deadline after now.
-    pub(super) fn next_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(crate) fn next_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.wakes.values().copied().filter(|at| *at > now).min()
     }
 
     /// Decides and writes until nothing changes any more.
-    pub(super) fn settle(&mut self, world: &mut World, transcript: &mut Transcript) {
+    pub(crate) fn settle(&mut self, world: &mut World, transcript: &mut Transcript) {
+        self.settle_watched(world, transcript, |_, _| {});
+    }
+
+    /// Likewise, and shows the world after each round: a round is at most one plan of each object.
+    pub(crate) fn settle_watched(
+        &mut self,
+        world: &mut World,
+        transcript: &mut Transcript,
+        mut watch: impl FnMut(&World, &mut Transcript),
+    ) {
         for _ in 0..ROUNDS {
             let before = world.api.version();
             self.rollouts(world, transcript);
             self.experiments(world, transcript);
             let measured = self.analysis_runs(world, transcript);
             world.settle();
+            watch(world, transcript);
             if world.api.version() == before && !measured {
                 return;
             }
@@ -91,6 +120,7 @@ impl Controller {
             let around = self.surroundings(world.now());
             let Some(view) = observe::rollout(&world.api, &object, &around) else { continue };
             let decision = RolloutReconciler::decide(&view);
+            transcript.reported(&object, &decision.report);
             let violations = RolloutReconciler::audit(&view, &decision);
             for violation in &violations {
                 let text = format!("{}: {}", violation.id, violation.detail);
@@ -138,14 +168,15 @@ impl Controller {
             }
             self.execute(world, transcript, &address, &decision, ToString::to_string);
             for task in &decision.tasks {
-                measured |= self.measure(world.now(), task, transcript);
+                measured |= self.measure(world, task, transcript);
             }
         }
         measured
     }
 
     /// Takes a measurement, unless it was taken. Returns whether it was not.
-    fn measure(&mut self, now: DateTime<Utc>, task: &Measure, transcript: &mut Transcript) -> bool {
+    fn measure(&mut self, world: &World, task: &Measure, transcript: &mut Transcript) -> bool {
+        let now = world.now();
         let namespace = task.run.namespace.clone().unwrap_or_default();
         let facts = self.facts.entry((namespace, task.run.name.clone())).or_default();
         let same =
@@ -153,16 +184,8 @@ impl Controller {
         if facts.iter().any(same) {
             return false;
         }
-        let answers = self.metrics.get(&task.metric).map(Vec::as_slice).unwrap_or_default();
-        let passed = now - start();
-        let answer = answers.iter().rfind(|answer| seconds(answer.from) <= passed);
-        let outcome = outcome(answer);
-        let text = match &outcome {
-            Ok(value) => format!("{value:?}"),
-            Err(failure) => failure.message.clone(),
-        };
-        let line = format!("{}: {} #{} measures {text}", task.run, task.metric, task.sequence);
-        transcript.line(now, &line);
+        let outcome = self.metrics.answer(world, task);
+        transcript.measured(now, task, &outcome);
         facts.push(MeasurementFact {
             metric: task.metric.clone(),
             sequence: task.sequence,
@@ -190,7 +213,7 @@ impl Controller {
         };
         // A refused write ends the plan.
         for action in decision.plan.actions() {
-            transcript.line(now, &format!("{object}: {}", describe(action)));
+            transcript.action(now, object, &describe(action), action.is_touch());
             if !write(world, transcript, &action.lower()) {
                 return;
             }
@@ -203,11 +226,7 @@ impl Controller {
             transcript.state(now, &status.object.to_string(), &description(&object));
         }
         for notice in &decision.notices {
-            let severity = match notice.severity {
-                Severity::Normal => "event",
-                Severity::Warning => "warning",
-            };
-            transcript.line(now, &format!("{severity} {}: {}", notice.reason, notice.message));
+            transcript.notice(now, object, notice);
         }
     }
 }
@@ -217,7 +236,7 @@ fn write(world: &mut World, transcript: &mut Transcript, write: &Write) -> bool 
     match world.api.write(now, ACTOR, write) {
         Ok(_) => true,
         Err(failure) => {
-            transcript.line(now, &format!("{}: refused: {failure}", write.object));
+            transcript.refused(now, format!("{}: refused: {failure}", write.object));
             false
         }
     }
@@ -240,7 +259,8 @@ fn outcome(answer: Option<&Answer>) -> Result<MeasuredValue, MeasurementFailure>
     }
 }
 
-fn measured(value: &Value) -> MeasuredValue {
+/// Returns a value of JSON as a provider would give it.
+pub(crate) fn measured(value: &Value) -> MeasuredValue {
     match value {
         Value::Null => MeasuredValue::Nil,
         Value::Bool(value) => MeasuredValue::Bool(*value),

@@ -1,26 +1,85 @@
-//! What happened, for people.
+//! What happened: in words for people, and as values for the simulation's timeline.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sluice_crds::object::Kind;
+use sluice_crds::object::{Kind, ObjectRef};
+use sluice_engine::analysis_run::Measure;
+use sluice_engine::plan::{Notice, Severity};
+use sluice_engine::report::Report;
+use sluice_engine::view::{MeasuredValue, MeasurementFailure};
 
 use crate::world::World;
 
-/// The lines of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something that happened, before it is put into words.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    /// A write of a plan, in the action's words; touches are left out.
+    Did { text: String },
+    /// An event of the object.
+    Said { object: ObjectRef, notice: Notice },
+    /// A measurement.
+    Measured { task: Measure, outcome: Result<MeasuredValue, MeasurementFailure> },
+    /// A write that the API server refused.
+    Refused { text: String },
+    /// A person did something.
+    User { text: String },
+    /// A broken invariant.
+    Violated { text: String },
+}
+
+/// The lines of a run. Two transcripts are equal if their lines are.
+#[derive(Clone, Debug)]
 pub struct Transcript {
     start: DateTime<Utc>,
     lines: Vec<String>,
     violations: usize,
     seen: BTreeMap<String, String>,
+    entries: Vec<Entry>,
+    reports: BTreeMap<ObjectRef, Report>,
 }
 
+impl PartialEq for Transcript {
+    fn eq(&self, other: &Self) -> bool {
+        self.lines == other.lines
+    }
+}
+
+impl Eq for Transcript {}
+
 impl Transcript {
-    pub(super) fn new(start: DateTime<Utc>) -> Self {
-        Self { start, lines: Vec::new(), violations: 0, seen: BTreeMap::new() }
+    pub(crate) fn new(start: DateTime<Utc>) -> Self {
+        Self {
+            start,
+            lines: Vec::new(),
+            violations: 0,
+            seen: BTreeMap::new(),
+            entries: Vec::new(),
+            reports: BTreeMap::new(),
+        }
+    }
+
+    /// Takes out what happened since the last call.
+    pub(crate) fn take_entries(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.entries)
+    }
+
+    /// Returns what the object waits for, as its last decision said.
+    pub(crate) fn report(&self, object: &ObjectRef) -> Option<&Report> {
+        self.reports.get(object)
+    }
+
+    pub(super) fn reported(&mut self, object: &ObjectRef, report: &Report) {
+        self.reports.insert(object.clone(), report.clone());
     }
 
     /// Returns the lines.
@@ -39,13 +98,67 @@ impl Transcript {
         self.lines.push(line.trim_end().to_owned());
     }
 
+    fn entry(&mut self, at: DateTime<Utc>, what: What) {
+        self.entries.push(Entry { at, what });
+    }
+
+    pub(super) fn action(
+        &mut self,
+        now: DateTime<Utc>,
+        object: &ObjectRef,
+        text: &str,
+        is_touch: bool,
+    ) {
+        self.line(now, &format!("{object}: {text}"));
+        if !is_touch {
+            self.entry(now, What::Did { text: text.to_owned() });
+        }
+    }
+
+    pub(super) fn refused(&mut self, now: DateTime<Utc>, text: String) {
+        self.line(now, &text);
+        self.entry(now, What::Refused { text });
+    }
+
+    pub(super) fn notice(&mut self, now: DateTime<Utc>, object: &ObjectRef, notice: &Notice) {
+        let severity = match notice.severity {
+            Severity::Normal => "event",
+            Severity::Warning => "warning",
+        };
+        self.line(now, &format!("{severity} {}: {}", notice.reason, notice.message));
+        self.entry(now, What::Said { object: object.clone(), notice: notice.clone() });
+    }
+
+    pub(super) fn measured(
+        &mut self,
+        now: DateTime<Utc>,
+        task: &Measure,
+        outcome: &Result<MeasuredValue, MeasurementFailure>,
+    ) {
+        let text = match outcome {
+            Ok(value) => format!("{value:?}"),
+            Err(failure) => failure.message.clone(),
+        };
+        self.line(
+            now,
+            &format!("{}: {} #{} measures {text}", task.run, task.metric, task.sequence),
+        );
+        self.entry(now, What::Measured { task: task.clone(), outcome: outcome.clone() });
+    }
+
     pub(super) fn user(&mut self, now: DateTime<Utc>, text: &str) {
         self.line(now, &format!("user: {text}"));
+        self.entry(now, What::User { text: text.to_owned() });
+    }
+
+    pub(crate) fn pushes(&mut self, now: DateTime<Utc>) {
+        self.user(now, "pushes the new version");
     }
 
     pub(super) fn violation(&mut self, now: DateTime<Utc>, text: &str) {
         self.violations += 1;
         self.line(now, &format!("VIOLATION {text}"));
+        self.entry(now, What::Violated { text: text.to_owned() });
     }
 
     /// Adds a line if the description of the object changed.

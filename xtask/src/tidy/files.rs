@@ -39,6 +39,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/compatibility.md",
     "docs/bug-ledger.md",
     "docs/install.md",
+    "docs/simulate.md",
 ];
 
 /// Words that mark unfinished work, spelled so that this file does not find itself.
