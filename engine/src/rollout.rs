@@ -14,21 +14,27 @@ use sluice_crds::rollout::{RolloutRecord, RolloutStatus};
 
 use crate::plan::{Decision, Notice, Plan, Reads, Reconciler, Violation, Wake};
 use crate::report::Report;
-use crate::view::RolloutView;
+use crate::view::{RolloutView, workload_of};
 
 mod abort;
 mod action;
+mod affinity;
 mod analysis;
 mod canary;
 mod contention;
 mod deadline;
+mod duration;
+mod ephemeral;
+mod events;
 mod experiment;
 mod fencing;
 mod history;
 mod metadata;
 mod pause;
 mod problems;
+mod release;
 mod replicas;
+mod restart;
 mod routes;
 mod services;
 mod situation;
@@ -36,8 +42,11 @@ mod split;
 mod status;
 mod steps;
 pub mod template_hash;
+mod workload;
 
 pub use action::{Action, Role, Target};
+pub use duration::{Ended, ended};
+pub use ephemeral::template_of;
 pub use routes::hosts;
 
 use contention::Fight;
@@ -80,6 +89,7 @@ type Decided = Decision<RolloutReconciler>;
 fn reads(rollout: &RolloutRecord) -> Reads {
     let namespace = &rollout.meta.namespace;
     let mut objects = routes::reads(rollout);
+    objects.extend(workload_of(rollout));
     if let Some(canary) = rollout.spec.strategy.canary.as_deref() {
         for name in [&canary.canary_service, &canary.stable_service].into_iter().flatten() {
             if !name.is_empty() {
@@ -104,6 +114,8 @@ pub fn trial_templates(canary: &CanaryStrategy) -> Vec<TemplateRef> {
 }
 
 fn decide(view: &RolloutView) -> Decided {
+    let resolved = workload::resolved(view);
+    let view = &*resolved;
     let mut report = Report::default();
     if let Some(stop) = fencing::stop(view) {
         stopped(&stop, &mut report);
@@ -156,8 +168,9 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
     };
     let switches =
         if s.is_changed() { Edits::default() } else { services::switches(s, traffic, &abort) };
-    let capacity = canary::capacity(s, traffic, &abort);
-    let mut rest = metadata::upkeep(s);
+    let mut capacity = canary::capacity(s, traffic, &abort);
+    departures(s, &mut capacity, &mut report, &mut wake);
+    let mut rest = upkeep(s);
     rest.extend(analysis::changes(s, &verdicts, &abort));
     rest.extend(experiment::changes(s, &verdicts, &abort));
     rest.extend(capacity.deadlines.clone());
@@ -196,6 +209,32 @@ fn births(view: &RolloutView, s: &Situation<'_>) -> Vec<Action> {
     }
     let first = metadata::default_replicas(view);
     if first.is_some() { first.into_iter().collect() } else { births }
+}
+
+/// Adds what goes once sizes are right: Pods of a Deployment that gives way, Pods that are restarted.
+fn departures(
+    s: &Situation<'_>,
+    capacity: &mut canary::Capacity,
+    report: &mut Report,
+    wake: &mut Option<Wake>,
+) {
+    match workload::retirement(s) {
+        Some(Ok(action)) => capacity.down.push(action),
+        Some(Err(fight)) => capacity.fights.push(*fight),
+        None => {}
+    }
+    if capacity.down.is_empty() {
+        capacity.down.extend(restart::evictions(s, report, wake));
+    }
+}
+
+/// What is kept as it should be besides traffic and sizes.
+fn upkeep(s: &Situation<'_>) -> Vec<Action> {
+    let mut actions = metadata::upkeep(s);
+    actions.extend(release::releases(s.view));
+    actions.extend(affinity::update(s));
+    actions.extend(ephemeral::upkeep(s));
+    actions
 }
 
 /// Says which fields are left alone, or wait, because somebody else keeps changing them.

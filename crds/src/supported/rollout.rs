@@ -82,11 +82,21 @@ pub(super) const FEATURES: &[Feature] = &[
     },
     Feature {
         kind: KIND,
-        state: Accepted,
-        note: "Pods are not restarted, labelled or spread by it",
+        state: Works,
+        note: "by eviction, so that PodDisruptionBudgets hold; see `docs/restart.md`",
+        paths: &["spec.restartAt"],
+    },
+    Feature {
+        kind: KIND,
+        state: Works,
+        note: "",
+        paths: &["spec.strategy.canary.antiAffinity.**"],
+    },
+    Feature {
+        kind: KIND,
+        state: Works,
+        note: "on new and on live Pods; labels that the selector needs are left alone",
         paths: &[
-            "spec.restartAt",
-            "spec.strategy.canary.antiAffinity.**",
             "spec.strategy.canary.canaryMetadata.**",
             "spec.strategy.canary.stableMetadata.**",
         ],
@@ -105,8 +115,8 @@ pub(super) const FEATURES: &[Feature] = &[
     },
     Feature {
         kind: KIND,
-        state: Refused,
-        note: "move the Pod template into `spec.template`",
+        state: Works,
+        note: "Deployment, ReplicaSet and PodTemplate; see `docs/workload-ref.md`",
         paths: &["spec.workloadRef.**"],
     },
     Feature {
@@ -177,7 +187,6 @@ pub(super) const FEATURES: &[Feature] = &[
             "status.alb.**",
             "status.albs.**",
             "status.blueGreen.**",
-            "status.workloadObservedGeneration",
             "status.canary.stablePingPong",
             "status.canary.stepPluginStatuses.**",
             "status.canary.weights.additional.**",

@@ -9,7 +9,7 @@ use sluice_crds::rollout::{RolloutAnalysis, RolloutRecord, RolloutSpec};
 use sluice_crds::supported::{self, State};
 
 use super::situation::{Situation, current_set, wanted_hash};
-use super::{analysis, experiment, routes};
+use super::{analysis, experiment, routes, workload};
 use crate::analysis::arguments::{self, ArgumentError};
 use crate::view::{Lookup, RolloutView, ServiceRecord};
 
@@ -23,7 +23,11 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    fn new(at: impl Into<String>, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        at: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self { at: at.into(), message: message.into(), hint: hint.into() }
     }
 }
@@ -42,19 +46,26 @@ pub(crate) enum Check<'a> {
 
 /// Checks the spec, and everything that it names.
 pub(crate) fn check(view: &RolloutView) -> Check<'_> {
-    let spec_problems = spec(&view.rollout);
+    let spec_problems = spec(view);
     let Some(canary) = view.rollout.spec.strategy.canary.as_deref() else {
         return Check::Problems(spec_problems);
     };
     if !spec_problems.is_empty() {
         return Check::Problems(spec_problems);
     }
-    if let Some(unread) = unread(view, canary) {
+    if let Some(unread) = workload::unread(view).or_else(|| unread(view, canary)) {
         return Check::Unread(unread);
     }
     let mut problems = references(view, canary);
     problems.extend(quarantine(view));
-    let templates = template_problems(view, canary);
+    // With a workload that is gone an update can be taken back, as without templates.
+    let mut templates = template_problems(view, canary);
+    let missing = workload::problem(view);
+    if view.rollout.spec.workload_ref.is_some() {
+        problems.extend(missing);
+    } else {
+        templates.extend(missing);
+    }
     match (problems.is_empty(), templates.is_empty()) {
         (true, true) => Check::Ready(canary),
         (true, false) => Check::Unjudged(canary, templates),
@@ -68,9 +79,11 @@ pub(crate) fn check(view: &RolloutView) -> Check<'_> {
 const CANARY: &str = "spec.strategy.canary";
 
 /// What is wrong with the spec by itself, and what of it would be dangerous to ignore.
-fn spec(rollout: &RolloutRecord) -> Vec<Problem> {
+fn spec(view: &RolloutView) -> Vec<Problem> {
+    let rollout: &RolloutRecord = &view.rollout;
     let invalid = sluice_crds::validate::rollout(&rollout.spec).into_iter().map(|problem| {
-        Problem::new(problem.path.as_str(), problem.message, problem.hint.unwrap_or_default())
+        let at = workload::located(view, problem.path.as_str());
+        Problem::new(at, problem.message, problem.hint.unwrap_or_default())
     });
     let refused = asked_in_vain(rollout)
         .into_iter()
@@ -266,7 +279,7 @@ fn quarantine(view: &RolloutView) -> Option<Problem> {
         return None;
     }
     Some(Problem::new(
-        "spec.template",
+        workload::located(view, "spec.template"),
         format!("revision {hash} is in quarantine: {evidence}"),
         "change it, or allow it with `kubectl sluice quarantine release`",
     ))

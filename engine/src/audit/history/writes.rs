@@ -10,7 +10,7 @@ use super::difference::is_below;
 use super::{DECIDED_AGO, History, Key, Step};
 
 /// Kinds that the engine writes.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 9] = [
     "Rollout",
     "ReplicaSet",
     "Service",
@@ -18,6 +18,8 @@ const KINDS: [&str; 7] = [
     "DestinationRule",
     "AnalysisRun",
     "Experiment",
+    "Deployment",
+    "Pod",
 ];
 /// Kinds that the engine creates.
 const CREATED: [&str; 3] = ["ReplicaSet", "AnalysisRun", "Experiment"];

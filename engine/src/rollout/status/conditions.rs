@@ -6,7 +6,7 @@ use sluice_crds::time::Time;
 
 use crate::plan::{Notice, Severity};
 use crate::rollout::deadline;
-use crate::rollout::situation::Situation;
+use crate::rollout::situation::{Situation, revision_of};
 use crate::rollout::steps::Transition;
 
 /// Brings all conditions up to date with the rest of the status.
@@ -152,8 +152,16 @@ fn progress(
             format!("ReplicaSet \"{set_name}\" is not available"),
         );
     }
-    if s.current.is_none() || old.is_none() {
-        return ("True", "NewReplicaSetCreated", "Created new replica set".to_owned());
+    if old.is_none() && s.current.is_some_and(|rs| rs.replicas > 0 || rs.existing > 0) {
+        return ("True", "FoundNewReplicaSet", format!("Found new replica set \"{set_name}\""));
+    }
+    if s.current.is_none() || old.is_none() || is_born(s, transition) {
+        let name = if set_name.is_empty() {
+            format!("{}-{}", s.rollout.meta.name, s.hash)
+        } else {
+            set_name
+        };
+        return ("True", "NewReplicaSetCreated", format!("Created new replica set \"{name}\""));
     }
     if old.is_some_and(|old| old.reason == "RolloutPaused") {
         return ("Unknown", "RolloutResumed", "Rollout is resumed".to_owned());
@@ -169,6 +177,13 @@ fn progress(
         }
     }
     ("True", "ReplicaSetUpdated", format!("ReplicaSet \"{set_name}\" is progressing."))
+}
+
+/// Whether the ReplicaSet of a new revision was created for it, and is not one of before that is used again.
+fn is_born(s: &Situation<'_>, transition: &Transition) -> bool {
+    *transition == Transition::Reset
+        && s.is_new_revision()
+        && s.current.is_some_and(|rs| rs.replicas == 0 && revision_of(&rs.meta) == s.revision())
 }
 
 /// Whether this decision records progress: a transition, or Pods on their way.

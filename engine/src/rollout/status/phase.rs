@@ -3,6 +3,7 @@
 use sluice_crds::rollout::RolloutStatus;
 
 use super::conditions;
+use crate::rollout::restart;
 use crate::rollout::routes::Traffic;
 use crate::rollout::situation::Situation;
 
@@ -36,6 +37,9 @@ fn by_progress(
     }
     if let Some(pause) = status.pause_conditions.iter().flatten().next() {
         return ("Paused", pause.reason.clone());
+    }
+    if restart::is_pending(&s.rollout.spec, status) {
+        return ("Progressing", "rollout is restarting".to_owned());
     }
     let wanted = i64::from(s.n);
     let count = |value: Option<i32>| i64::from(value.unwrap_or(0));
