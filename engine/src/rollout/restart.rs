@@ -20,7 +20,7 @@ use super::replicas::total;
 use super::situation::{Set, Situation};
 use crate::plan::{Wake, WakeReason};
 use crate::report::Report;
-use crate::view::PodRecord;
+use crate::view::{PodRecord, RefusedEviction};
 
 /// How long a Pod is left alone after a PodDisruptionBudget forbade its eviction.
 const PATIENCE: Duration = Duration::seconds(10);
@@ -78,11 +78,15 @@ pub(crate) fn evictions(
             total(pods_of(set, pods).map(|pod| u32::from(is_available(s, set, pod))));
         let mut old: Vec<&Arc<PodRecord>> =
             pods_of(set, pods).filter(|pod| is_old(pod, since)).collect();
-        old.sort_by_key(|pod| (is_available(s, set, pod), pod.meta.creation_timestamp));
+        // What was refused longest ago is asked for first: one that a budget keeps for good must not keep the others.
+        let refused = |pod: &PodRecord| s.view.refused_evictions.get(&pod.meta.name);
+        old.sort_by_key(|pod| {
+            let refused_at = refused(pod).map(|refused| refused.at);
+            (is_available(s, set, pod), refused_at, pod.meta.creation_timestamp)
+        });
         for pod in old {
             left += 1;
-            let refused = s.view.refused_evictions.get(&pod.meta.name);
-            if let Some(refused) = refused.filter(|refused| s.now() < refused.at + PATIENCE) {
+            if let Some(refused) = refused(pod).filter(|refused| is_fresh(s, refused)) {
                 let at = refused.at + PATIENCE;
                 let what = format!("the eviction of {}, refused: {}", pod.object(), refused.why);
                 report.waits(what, Some(at));
@@ -114,7 +118,18 @@ fn budget(s: &Situation<'_>, pods: &[Arc<PodRecord>]) -> u32 {
     );
     let sizes = total(s.owned().map(|set| set.replicas));
     let may_miss = max_unavailable(&s.rollout.spec, s.n).max(1);
-    available.saturating_sub(s.n.max(sizes).saturating_sub(may_miss))
+    // The PodDisruptionBudget that kept a Pod a moment ago most likely keeps its siblings, too.
+    let kept = pods.iter().filter(|pod| !pod.is_leaving()).filter(|pod| {
+        s.view.refused_evictions.get(&pod.meta.name).is_some_and(|refused| is_fresh(s, refused))
+    });
+    let kept = u32::try_from(kept.count()).unwrap_or(u32::MAX);
+    let missing = s.n.max(sizes).saturating_sub(may_miss);
+    available.saturating_sub(missing).saturating_sub(kept)
+}
+
+/// Whether a Pod is left alone after it was refused.
+fn is_fresh(s: &Situation<'_>, refused: &RefusedEviction) -> bool {
+    s.now() < refused.at + PATIENCE
 }
 
 fn max_unavailable(spec: &RolloutSpec, n: u32) -> u32 {
