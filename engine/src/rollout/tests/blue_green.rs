@@ -9,6 +9,7 @@ use super::world::World;
 use super::{TEMPLATE, abort, promote};
 
 mod aborts;
+mod both;
 mod properties;
 mod switches;
 
