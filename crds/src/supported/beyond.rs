@@ -109,11 +109,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         State::Works,
         "see `docs/experiments.md`",
     ),
-    row(
-        "ApplicationSet",
-        State::Refused,
-        "left alone, with a condition where the kind has one",
-    ),
+    row("ApplicationSet", State::Refused, "left alone, with a condition where the kind has one"),
     row(
         "`workloadRef`: a Deployment gives way to a Rollout",
         State::Works,

@@ -108,10 +108,7 @@ pub(super) const FEATURES: &[Feature] = &[
         kind: KIND,
         state: Works,
         note: "",
-        paths: &[
-            "spec.strategy.canary.antiAffinity.**",
-            "spec.strategy.blueGreen.antiAffinity.**",
-        ],
+        paths: &["spec.strategy.canary.antiAffinity.**", "spec.strategy.blueGreen.antiAffinity.**"],
     },
     Feature {
         kind: KIND,

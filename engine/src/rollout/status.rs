@@ -72,8 +72,7 @@ pub(crate) fn next(s: &Roles<'_>, inputs: &Inputs<'_>) -> (RolloutStatus, Vec<No
     // The revision that counts as stable may be another one after this transition.
     conditions::update(s, inputs, &mut status);
     conditions::hindrances(s, inputs, &mut status, &mut notices);
-    let more = announce::changes(s, &status, &notices);
-    notices.extend(more);
+    notices.extend(announce::changes(s, &status));
     let (name, message) = phase::of(s, inputs, &status);
     if status.phase.as_deref() != Some(name) {
         status.phase = Some(name.to_owned());
@@ -138,24 +137,10 @@ fn apply(
                 format!("Rollout is paused ({reason})"),
             ));
         }
-        Transition::Resume => {
-            status.controller_pause = None;
-            notices.push(notice(
-                Severity::Normal,
-                "RolloutResumed",
-                "Rollout is resumed".to_owned(),
-            ));
-        }
+        Transition::Resume => status.controller_pause = None,
         Transition::DropPause => forget_pauses(status),
         Transition::CheckPoint => {
             blue_green::pass_check_point(s, status);
-            if status.controller_pause == Some(true) {
-                notices.push(notice(
-                    Severity::Normal,
-                    "RolloutResumed",
-                    "Rollout is resumed".to_owned(),
-                ));
-            }
             forget_pauses(status);
         }
     }

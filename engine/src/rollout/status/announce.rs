@@ -8,8 +8,8 @@ use super::conditions;
 use crate::plan::{Notice, Severity};
 use crate::rollout::situation::Roles;
 
-/// Returns the notices of what differs between the status as observed and the next one, beyond what was said already.
-pub(super) fn changes(s: &Roles<'_>, next: &RolloutStatus, said: &[Notice]) -> Vec<Notice> {
+/// Returns the notices of what differs between the status as observed and the next one.
+pub(super) fn changes(s: &Roles<'_>, next: &RolloutStatus) -> Vec<Notice> {
     let old = s.status();
     let ends = |kind: &str| {
         let is = |status: &RolloutStatus, truth: &str| {
@@ -21,7 +21,7 @@ pub(super) fn changes(s: &Roles<'_>, next: &RolloutStatus, said: &[Notice]) -> V
     // As in Argo: not for `spec.paused`, and not where an abort ends the pause.
     let by_hand = old.message.as_deref() == Some("manually paused");
     let resumed = ends("Paused") && !by_hand && next.abort != Some(true);
-    if resumed && !said.iter().any(|notice| notice.reason == "RolloutResumed") {
+    if resumed {
         notices.push(Notice {
             severity: Severity::Normal,
             reason: "RolloutResumed",
