@@ -36,6 +36,7 @@ const KINDS: [(&str, &str, &str, &str); 11] = [
     ("", "v1", "ConfigMap", "configmaps"),
     ("apps", "v1", "ReplicaSet", "replicasets"),
     ("apps", "v1", "Deployment", "deployments"),
+    ("batch", "v1", "Job", "jobs"),
     ("", "v1", "Service", "services"),
     ("networking.istio.io", "v1", "VirtualService", "virtualservices"),
     ("networking.istio.io", "v1", "DestinationRule", "destinationrules"),

@@ -22,6 +22,8 @@ mod sizes;
 mod steps;
 #[path = "strategies/workload.rs"]
 mod workload;
+#[path = "strategies/transcripts.rs"]
+mod transcripts;
 
 use adoption::*;
 use blue_green::*;
@@ -32,6 +34,7 @@ use restart::*;
 use sizes::*;
 use steps::*;
 use workload::*;
+use transcripts::*;
 
 fn main() -> ExitCode {
     harness::main(&sluice_e2e::tests![
@@ -140,5 +143,7 @@ fn main() -> ExitCode {
         metadata_of_a_role_moves_on_live_pods,
         anti_affinity_names_the_stable_version_until_promotion,
         the_duration_of_an_update_counts_what_people_took,
+        a_canary_obeys_the_commands_of_kubectl_and_argo,
+        a_blue_green_update_obeys_the_commands_of_kubectl_and_argo,
     ])
 }
