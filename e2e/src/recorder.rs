@@ -27,7 +27,7 @@ use crate::bed::{
 };
 
 /// Group, version, kind and plural of everything that is recorded.
-const KINDS: [(&str, &str, &str, &str); 11] = [
+const KINDS: [(&str, &str, &str, &str); 12] = [
     ("argoproj.io", "v1alpha1", "Rollout", "rollouts"),
     ("argoproj.io", "v1alpha1", "Application", "applications"),
     ("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns"),

@@ -20,10 +20,10 @@ mod restart;
 mod sizes;
 #[path = "strategies/steps.rs"]
 mod steps;
-#[path = "strategies/workload.rs"]
-mod workload;
 #[path = "strategies/transcripts.rs"]
 mod transcripts;
+#[path = "strategies/workload.rs"]
+mod workload;
 
 use adoption::*;
 use blue_green::*;
@@ -33,9 +33,10 @@ use jobs::*;
 use restart::*;
 use sizes::*;
 use steps::*;
-use workload::*;
 use transcripts::*;
+use workload::*;
 
+#[expect(clippy::too_many_lines, reason = "the list of all promises")]
 fn main() -> ExitCode {
     harness::main(&sluice_e2e::tests![
         a_pause_with_a_duration_ends_by_itself,

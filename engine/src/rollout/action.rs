@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use sluice_crds::labels;
 use sluice_crds::object::{Change, Meta, ObjectRef, Preconditions, Propagation, Write};
@@ -455,13 +456,7 @@ impl Lower for Action {
     fn lower(&self) -> Write {
         let target = self.target();
         match self {
-            Self::Touch { refresh, .. } => {
-                let mut body = json!({});
-                for (key, value) in refresh {
-                    annotate(&mut body, key, json!(value));
-                }
-                target.write(Change::MergePatch { body: target.stamped(body) })
-            }
+            Self::Touch { refresh, .. } => merged(target, json!({}), refresh),
             Self::SetReplicas { replicas, .. } => {
                 set(target, &[], "/spec/replicas", json!(replicas))
             }
@@ -477,26 +472,18 @@ impl Lower for Action {
             Self::Evict { .. } => target.write(Change::Evict),
             Self::SetPodMetadata { labels, annotations, notes, .. } => {
                 let template = json!({ "metadata": metadata(labels, annotations) });
-                let mut body = json!({ "spec": { "template": template } });
-                for (key, value) in notes {
-                    annotate(&mut body, key, json!(value));
-                }
-                target.write(Change::MergePatch { body: target.stamped(body) })
+                merged(target, json!({ "spec": { "template": template } }), notes)
             }
             Self::LabelPod { labels, annotations, .. } => {
                 let body = json!({ "metadata": metadata(labels, annotations) });
-                target.write(Change::MergePatch { body: target.stamped(body) })
+                merged(target, body, &Changes::new())
             }
             Self::SetAffinity { affinity, .. } => match affinity {
                 Some(affinity) => set(target, &[], AFFINITY, affinity.clone()),
                 None => patch(target, &[], &[json!({ "op": "remove", "path": AFFINITY })]),
             },
             Self::Scale { to, annotations, .. } | Self::ScaleWorkload { to, annotations, .. } => {
-                let mut body = json!({ "spec": { "replicas": to } });
-                for (key, value) in annotations {
-                    annotate(&mut body, key, json!(value));
-                }
-                target.write(Change::MergePatch { body: target.stamped(body) })
+                merged(target, json!({ "spec": { "replicas": to } }), annotations)
             }
             Self::SetMinReady { seconds, .. } => {
                 set(target, &[], "/spec/minReadySeconds", json!(seconds))
@@ -524,17 +511,10 @@ impl Lower for Action {
                 patch(target, &pairs(annotations), operations)
             }
             Self::StopAnalysis { .. } | Self::StopExperiment { .. } => {
-                let mut body = json!({ "spec": { "terminate": true } });
-                annotate(&mut body, labels::STOPPED, json!("true"));
-                target.write(Change::MergePatch { body: target.stamped(body) })
+                let notes = BTreeMap::from([(labels::STOPPED.to_owned(), "true")]);
+                merged(target, json!({ "spec": { "terminate": true } }), &notes)
             }
-            Self::Annotate { annotations, .. } => {
-                let mut body = json!({});
-                for (key, value) in annotations {
-                    annotate(&mut body, key, json!(value));
-                }
-                target.write(Change::MergePatch { body: target.stamped(body) })
-            }
+            Self::Annotate { annotations, .. } => merged(target, json!({}), annotations),
             Self::Delete { .. } => {
                 target.write(Change::Delete { propagation: Propagation::Background })
             }
@@ -553,6 +533,14 @@ fn metadata(labels: &Changes, annotations: &Changes) -> Value {
     let fields = [("labels", labels), ("annotations", annotations)];
     let changed = fields.into_iter().filter(|(_, map)| !map.is_empty());
     changed.map(|(field, map)| (field.to_owned(), json!(map))).collect()
+}
+
+/// The merge patch, with annotations that change with it.
+fn merged<T: Serialize>(target: &Target, mut body: Value, notes: &BTreeMap<String, T>) -> Write {
+    for (key, value) in notes {
+        annotate(&mut body, key, json!(value));
+    }
+    target.write(Change::MergePatch { body: target.stamped(body) })
 }
 
 fn pairs(annotations: &BTreeMap<String, String>) -> Vec<(&str, &str)> {

@@ -100,12 +100,10 @@ pub(crate) fn is_in_time(s: &Roles<'_>) -> bool {
 /// Whatever of the strategy's status is progress when it changes.
 pub(crate) fn marks(status: &RolloutStatus) -> Option<BlueGreenStatus> {
     let mut own = status.blue_green.clone()?;
-    for run in
-        [&mut own.pre_promotion_analysis_run_status, &mut own.post_promotion_analysis_run_status]
-    {
-        if let Some(run) = run {
-            run.message = None;
-        }
+    let runs =
+        [&mut own.pre_promotion_analysis_run_status, &mut own.post_promotion_analysis_run_status];
+    for run in runs.into_iter().flatten() {
+        run.message = None;
     }
     Some(own)
 }

@@ -26,7 +26,7 @@ fn a_promoted_update_has_its_time_and_that_of_its_pauses() {
     world.run(Duration::minutes(5));
     let (status, total, paused) = duration(&world);
     assert_eq!(status.as_deref(), Some("Promoted"));
-    assert!(paused >= 30 * 60 && paused < 33 * 60, "{paused}");
+    assert!((30 * 60..33 * 60).contains(&paused), "{paused}");
     assert!(total.unwrap() > paused, "{total:?}");
     assert!(world.rollout().status.duration.unwrap().manual_pause_started_at.is_none());
 }
