@@ -154,6 +154,8 @@ fn kind(name: &str) -> Option<Kind> {
         Kind::APPLICATION,
         Kind::ANALYSIS_RUN,
         Kind::ANALYSIS_TEMPLATE,
+        Kind::EXPERIMENT,
+        Kind::JOB,
         Kind::REPLICA_SET,
         Kind::DEPLOYMENT,
         Kind::SERVICE,
