@@ -4,7 +4,7 @@ use super::abort::Abort;
 use super::replicas::{carried, explicit_scale, share, weight_at};
 use super::routes::{Destination, Traffic};
 use super::situation::Situation;
-use super::{dynamic, rules};
+use super::{dynamic, pause, rules};
 use crate::plan::{Wake, WakeReason};
 use crate::traffic::{ExtraDestination, RouteRule};
 
@@ -186,12 +186,15 @@ fn wanted(s: &Situation<'_>, present: u32) -> u32 {
     if weight == present || s.current_available() >= canary_need(s, weight) {
         return weight;
     }
-    match index.checked_sub(1) {
-        Some(before) if index < s.steps.len() => weight_at(s.steps, before),
-        Some(_) => present,
-        None if s.steps.is_empty() => present,
-        None => 0,
+    if index >= s.steps.len() {
+        return present;
     }
+    reached(s).map_or(0, |reached| weight_at(s.steps, reached))
+}
+
+/// The last step whose weight was reached: the present one once it pauses, before that the one before it.
+fn reached(s: &Situation<'_>) -> Option<usize> {
+    if s.has_pause(pause::STEP) { Some(s.index()) } else { s.index().checked_sub(1) }
 }
 
 /// Returns the weight that the live Pods of the canary carry, if some that carried it were lost (F25): each keeps its share.
@@ -262,7 +265,7 @@ fn give_back(s: &Situation<'_>, traffic: &Traffic<'_>) -> Split {
 /// Holds weight that was taken away because of lost Pods, or of what the canary destination reached, until the routes have
 /// been still for a while: Pods that come and go must not take the weight with them each time.
 fn regain(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
-    let before = s.index().checked_sub(1).map(|before| weight_at(s.steps, before))?;
+    let before = reached(s).map(|reached| weight_at(s.steps, reached))?;
     if s.skips_steps() || traffic.canary.weight >= before {
         return None;
     }

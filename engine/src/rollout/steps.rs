@@ -134,7 +134,10 @@ fn proceed(
     report: &mut Report,
     wake: &mut Option<Wake>,
 ) -> Transition {
+    // Once it pauses, a `setWeight` with `duration` is a pause like any other: its weight was reached.
+    let pauses = |length| pause::state(s, length) != PauseState::NotStarted;
     if step.pause.is_none()
+        && !step.pause_length().is_some_and(pauses)
         && let Err(what) = work_is_done(s, step, traffic, verdicts)
     {
         report.waits(what, None);
