@@ -1,6 +1,7 @@
 //! What moves a Rollout on: at most one transition in a decision, written to the status and acted on in the next one
 //! (`spec-rollouts` 3.2, 3.3).
 
+use sluice_crds::analysis::AnalysisPhase;
 use sluice_crds::rollout::CanaryStep;
 
 use super::abort::Abort;
@@ -85,10 +86,7 @@ pub(crate) fn transition(
         return Transition::Stay;
     }
     if s.has_pause(pause::INCONCLUSIVE) && !s.skips_steps() {
-        report.waits_for_person(
-            "an inconclusive analysis",
-            "`kubectl sluice promote` goes on with a new run, `kubectl sluice abort` takes the update back",
-        );
+        report.waits_for_person("an inconclusive analysis", after_unsure(verdicts));
         return Transition::Stay;
     }
     if s.has_pause(trial_pause) && !s.skips_steps() {
@@ -114,6 +112,15 @@ pub(crate) fn transition(
     match s.step() {
         Some(step) => proceed(s, step, traffic, verdicts, report, wake),
         None => Transition::Stay,
+    }
+}
+
+/// What ends the pause of an inconclusive analysis: as with Argo's plugin, `promote` leaves an `analysis` step behind.
+fn after_unsure(verdicts: &Verdicts) -> &'static str {
+    if verdicts.step.as_ref().is_some_and(|run| run.phase == AnalysisPhase::Inconclusive) {
+        "`kubectl sluice promote` goes on with the next step, `kubectl sluice abort` takes the update back"
+    } else {
+        "`kubectl sluice promote` goes on with a new run, `kubectl sluice abort` takes the update back"
     }
 }
 
