@@ -38,6 +38,8 @@ pub(crate) enum Transition {
     Resume,
     /// A pause of a step that is not the current one any more is taken off.
     DropPause,
+    /// The time of a pause is over while Pods are missing: it counts as ended by hand.
+    EndPause,
     /// Nothing stands between a blue-green update and its switch any more: the pause before it is over.
     CheckPoint,
 }
