@@ -1,7 +1,7 @@
-//! The documents tell the truth: their examples pass `lint`, their blocks are these examples, and their pictures are what
-//! `simulate` draws.
+//! The documents tell the truth: their examples pass `lint`, their blocks are these examples, and their pictures and transcripts
+//! are what `simulate` says.
 //!
-//! `UPDATE_GOLDENS=1` writes blocks and pictures anew.
+//! `UPDATE_GOLDENS=1` writes them anew.
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
 
 use std::collections::BTreeSet;
@@ -26,6 +26,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("steps/analysis.md", "analysis-step"),
     ("steps/analysis.md", "analysis-background"),
     ("steps/experiment.md", "experiment"),
+    ("simulate.md", "checkout"),
 ];
 
 /// Pictures, with the page that shows each, and the words after `simulate` that draw it, said in `docs/examples/`.
@@ -76,16 +77,8 @@ const PICTURES: &[(&str, &str, &str)] = &[
         "analysis-step.yaml --pods ready=10s --metrics outage.csv",
     ),
     ("experiment", "steps/experiment.md", "experiment.yaml --pods ready=10s"),
-    (
-        "simulate-checkout",
-        "simulate.md",
-        "../../cli/tests/fixtures/simulate-checkout.yaml --promote=1m",
-    ),
-    (
-        "simulate-checkout-fails",
-        "simulate.md",
-        "../../cli/tests/fixtures/simulate-checkout.yaml --metrics fail",
-    ),
+    ("simulate-checkout", "simulate.md", "checkout.yaml --promote=1m"),
+    ("simulate-checkout-fails", "simulate.md", "checkout.yaml --metrics fail"),
 ];
 
 fn docs() -> PathBuf {
@@ -98,7 +91,8 @@ fn is_updated() -> bool {
 
 /// Says words to the plugin, in `docs/examples/`.
 fn said(words: &[&str]) -> Output {
-    Command::new(SLUICE).args(words).current_dir(docs().join("examples")).output().unwrap()
+    let mut command = Command::new(SLUICE);
+    command.args(words).current_dir(docs().join("examples")).env("NO_COLOR", "1").output().unwrap()
 }
 
 fn text(path: &Path) -> String {
@@ -125,8 +119,7 @@ fn every_example_is_shown_and_passes_lint() {
 
 /// The block of a page that follows the link to an example: where its text begins and ends.
 fn block(page: &str, name: &str) -> Option<std::ops::Range<usize>> {
-    let link = format!("](../examples/{name}.yaml)");
-    let after = page.find(&link)?;
+    let after = page.find(&format!("examples/{name}.yaml)"))?;
     let begin = after + page[after..].find("```yaml\n")? + "```yaml\n".len();
     let end = begin + page[begin..].find("```\n")?;
     Some(begin..end)
@@ -170,6 +163,31 @@ fn pictures_of_pages_are_what_is_simulated() {
     }
 }
 
+const CONSOLE: &str = "```console\n$ kubectl sluice simulate ";
+
+#[test]
+fn transcripts_of_pages_are_what_is_simulated() {
+    for page in ["simulate.md"] {
+        let path = docs().join(page);
+        let shown = text(&path);
+        let mut parts = shown.split(CONSOLE);
+        let mut anew = parts.next().unwrap().to_owned();
+        for part in parts {
+            let (words, rest) = part.split_once('\n').unwrap();
+            let (_, rest) = rest.split_once("```\n").unwrap();
+            let all: Vec<&str> = ["simulate"].into_iter().chain(words.split(' ')).collect();
+            let said = String::from_utf8(said(&all).stdout).unwrap();
+            anew.push_str(&format!("{CONSOLE}{words}\n{said}```\n{rest}"));
+        }
+        assert_ne!(anew.matches(CONSOLE).count(), 0, "{page} has no transcript");
+        if is_updated() {
+            fs::write(&path, anew).unwrap();
+        } else {
+            assert_eq!(shown, anew, "a transcript of {page} is not what `simulate` says");
+        }
+    }
+}
+
 #[test]
 fn every_page_is_in_the_list_of_documents() {
     let list = text(&docs().join("README.md"));
@@ -177,6 +195,26 @@ fn every_page_is_in_the_list_of_documents() {
         for name in names(folder, ".md") {
             let link = format!("]({folder}/{name}.md)");
             assert!(list.contains(&link), "docs/README.md does not name {folder}/{name}.md");
+        }
+    }
+}
+
+/// Texts of the links of a page that lead to files of the repository, without what is behind `#`.
+fn links(page: &str) -> Vec<String> {
+    let parts = page.split("](").skip(1).filter_map(|part| part.split_once(')'));
+    let targets = parts.map(|(target, _)| target.split('#').next().unwrap_or_default());
+    let ours = targets.filter(|target| !target.is_empty() && !target.contains("://"));
+    ours.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_link_of_a_page_leads_somewhere() {
+    for folder in ["", "strategies", "steps", "transcripts"] {
+        for name in names(folder, ".md") {
+            let folder = docs().join(folder);
+            for link in links(&text(&folder.join(format!("{name}.md")))) {
+                assert!(folder.join(&link).exists(), "{name}.md: {link} leads nowhere");
+            }
         }
     }
 }
