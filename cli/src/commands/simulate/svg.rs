@@ -37,14 +37,13 @@ pub(super) fn draw(timeline: &Timeline) -> String {
     let ending = ending(timeline);
     let shown = wrapped(&ending, 120, 2);
     let top = if shown.len() > 1 { 84.0 + LINE } else { 84.0 };
-    let mut picture = Picture { out: String::new(), y: top, end: span(timeline) };
+    let mut picture = Picture::new(top, span(timeline));
     picture.traffic(timeline);
-    let all_said = if timeline.steps.is_empty() {
+    if timeline.steps.is_empty() {
         picture.phases(timeline);
-        true
     } else {
-        picture.steps(timeline)
-    };
+        picture.steps(timeline);
+    }
     picture.routes(timeline);
     picture.pods(timeline);
     picture.analysis(timeline);
@@ -53,7 +52,7 @@ pub(super) fn draw(timeline: &Timeline) -> String {
     let marks = legend::marks(timeline);
     picture.marks(&marks, top - 4.0, bottom);
     picture.y += 44.0;
-    picture.legend(timeline, &marks, all_said);
+    picture.legend(timeline, &marks);
     let height = picture.y + 12.0;
     let mut text = String::new();
     let _ = writeln!(
@@ -140,9 +139,15 @@ struct Picture {
     out: String,
     y: f64,
     end: f64,
+    /// Whether there was no room for the words of a step.
+    lacks_words: bool,
 }
 
 impl Picture {
+    fn new(top: f64, end: f64) -> Self {
+        Self { out: String::new(), y: top, end, lacks_words: false }
+    }
+
     fn x(&self, seconds: f64) -> f64 {
         LEFT + (WIDTH - LEFT - RIGHT) * (seconds.max(0.0) / self.end).min(1.0)
     }

@@ -41,8 +41,7 @@ impl Picture {
         self.y = bottom + GAP;
     }
 
-    /// Draws the steps. Returns whether there was room for the words of all of them.
-    pub(super) fn steps(&mut self, timeline: &Timeline) -> bool {
+    pub(super) fn steps(&mut self, timeline: &Timeline) {
         let total = timeline.steps.len();
         // After an abort the status begins with the first step again, but nobody is on the way.
         let step_of = |sample: &Sample| {
@@ -61,7 +60,7 @@ impl Picture {
                 shown.insert(step);
             }
         }
-        shown.len() == total
+        self.lacks_words = shown.len() < total;
     }
 
     /// Draws the phases of a Rollout without steps.

@@ -54,7 +54,7 @@ impl Picture {
         }
     }
 
-    pub(super) fn legend(&mut self, timeline: &Timeline, marks: &[Mark], all_said: bool) {
+    pub(super) fn legend(&mut self, timeline: &Timeline, marks: &[Mark]) {
         self.colors(timeline);
         if timeline.analysis.iter().any(|run| !run.measurements.is_empty()) {
             self.forms();
@@ -62,7 +62,7 @@ impl Picture {
         if !marks.is_empty() {
             self.moments(marks);
         }
-        if !all_said {
+        if self.lacks_words {
             self.list(timeline);
         }
     }
