@@ -291,9 +291,16 @@ fn lower(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
     // A stable destination that was switched a moment ago, or whose endpoints are not listed yet, takes no weight either.
     let known = traffic.stable.hash.is_some();
     let carries = if known { traffic.stable.ready(s.view, stable) } else { s.stable_available() };
-    let to = (wanted..present).find(|to| carries >= stable_need(s, 100 - to));
+    // A threshold lets it carry with Pods on their way, not without them (S2); what leaves lost Pods goes all the same.
+    let reached = traffic.canary.hash.as_deref() == Some(s.hash.as_str());
+    let is_lost = reached && (is_dead(s) || left(s, present).is_some());
+    let size = s.stable.map_or(0, |rs| rs.replicas);
+    let is_sized = |weight: u32| is_lost || size >= share(s.n, weight);
+    let is_carried = |weight: u32| carries >= stable_need(s, weight) && is_sized(weight);
+    let to = (wanted..present).find(|to| is_carried(100 - to));
     let Some(to) = to else {
-        let need = stable_need(s, 100 - wanted);
+        let rest = 100 - wanted;
+        let need = if is_sized(rest) { stable_need(s, rest) } else { share(s.n, rest) };
         return Split::hold(format!(
             "{need} available Pods of the stable revision before it gets {} % of traffic; there are {carries}",
             100 - wanted
