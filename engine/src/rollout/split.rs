@@ -332,7 +332,8 @@ fn retreat(s: &Situation<'_>, traffic: &Traffic<'_>) -> u32 {
         Some(stable) if grows => traffic.stable.ready(s.view, stable),
         _ => s.stable_available(),
     };
-    if present == 0 || available >= stable_need(s, 100) {
+    let is_sized = s.stable.is_some_and(|rs| rs.replicas >= s.n);
+    if present == 0 || (available >= stable_need(s, 100) && is_sized) {
         return 0;
     }
     let rest = 100_u32.saturating_sub(carried(available, s.n)).min(present);

@@ -280,3 +280,19 @@ fn a_lower_weight_waits_until_the_stable_set_is_large_enough_whatever_the_thresh
     assert_eq!(state, (20, "Paused".into()), "{}", world.log.join("\n"));
     world.check_history();
 }
+
+#[test]
+fn an_abort_waits_for_the_size_of_the_stable_set_whatever_the_threshold() {
+    let fields = "      dynamicStableScale: true
+      replicaProgressThreshold: {type: Pods, value: 1}
+      steps: [{setWeight: 60}, {pause: {}}]\n";
+    let mut world = serving(&[HOSTS, fields], &[NETWORK]);
+    world.set_image("web:2");
+    world.run(Duration::minutes(1));
+    assert_eq!(world.weight(), 60, "{}", world.log.join("\n"));
+    abort(&mut world);
+    world.run(Duration::minutes(1));
+    let state = (world.weight(), world.phase());
+    assert_eq!(state, (0, "Degraded".into()), "{}", world.log.join("\n"));
+    world.check_history();
+}
