@@ -27,6 +27,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("steps/analysis.md", "analysis-background"),
     ("steps/experiment.md", "experiment"),
     ("simulate.md", "checkout"),
+    ("workload-ref.md", "workload-ref"),
 ];
 
 /// Pictures, with the page that shows each, and the words after `simulate` that draw it, said in `docs/examples/`.
@@ -77,6 +78,7 @@ const PICTURES: &[(&str, &str, &str)] = &[
         "analysis-step.yaml --pods ready=10s --metrics outage.csv",
     ),
     ("experiment", "steps/experiment.md", "experiment.yaml --pods ready=10s"),
+    ("workload-ref", "workload-ref.md", "workload-ref.yaml --pods ready=10s"),
     ("simulate-checkout", "simulate.md", "checkout.yaml --promote=1m"),
     ("simulate-checkout-fails", "simulate.md", "checkout.yaml --metrics fail"),
 ];
