@@ -87,7 +87,8 @@ fn current_size(s: &Situation<'_>, traffic: &Traffic<'_>, current: Set<'_>) -> u
     }
     let index = if s.skips_steps() { s.steps.len() } else { s.index() };
     match explicit_scale(s.canary, s.steps, index, s.n) {
-        Some(size) => size.max(least),
+        // What has weight has a Pod, whatever a step says.
+        Some(size) => size.max(least).max(u32::from(carried > 0)),
         None => routed_size(s.canary, s.n, weight_at(s.steps, index)).max(carried).max(least),
     }
 }

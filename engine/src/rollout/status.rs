@@ -139,6 +139,10 @@ fn apply(
         }
         Transition::Resume => status.controller_pause = None,
         Transition::DropPause => forget_pauses(status),
+        Transition::EndPause => {
+            status.pause_conditions = None;
+            status.controller_pause = Some(true);
+        }
         Transition::CheckPoint => {
             blue_green::pass_check_point(s, status);
             forget_pauses(status);

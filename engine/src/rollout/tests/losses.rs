@@ -305,3 +305,31 @@ fn a_retry_that_overtakes_the_record_of_an_abort_gets_a_run_of_its_own() {
     world.run(Duration::minutes(2));
     assert_eq!(world.phase(), "Healthy", "{}", world.log.join("\n"));
 }
+
+#[test]
+fn a_weight_that_is_held_for_a_time_is_a_weight_and_a_pause() {
+    for steps in [
+        "      steps: [{setWeight: 60, duration: 30}, {setWeight: 80}]\n",
+        "      steps: [{setWeight: 60}, {pause: {duration: 30}}, {setWeight: 80}]\n",
+    ] {
+        let mut world = serving(&[HOSTS, steps], &[NETWORK]);
+        world.edit_rollout(|r| {
+            r["spec"]["progressDeadlineSeconds"] = json!(60);
+            r["spec"]["progressDeadlineAbort"] = json!(true);
+        });
+        world.set_image("web:2");
+        world.run(Duration::seconds(10));
+        assert_eq!(world.weight(), 60, "{steps}{}", world.log.join("\n"));
+        let (_, canary) = hashes(&world);
+        world.healthy.insert(canary, 2);
+        world.settle();
+        assert_eq!(world.weight(), 40, "{steps}{}", world.log.join("\n"));
+        world.run(Duration::seconds(40));
+        assert_eq!(world.phase(), "Progressing", "{steps}{}", world.log.join("\n"));
+        assert_eq!(world.weight(), 40, "{steps}{}", world.log.join("\n"));
+        world.run(Duration::seconds(90));
+        assert_eq!(world.phase(), "Degraded", "{steps}{}", world.log.join("\n"));
+        assert_eq!(world.weight(), 0, "{steps}{}", world.log.join("\n"));
+        world.check_history();
+    }
+}
