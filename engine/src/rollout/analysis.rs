@@ -123,6 +123,7 @@ pub(crate) fn verdicts(s: &Situation<'_>) -> Verdicts {
     for (kind, verdict) in both {
         let Some(verdict) = verdict else { continue };
         match verdict.phase {
+            AnalysisPhase::Error if seeded!(ErrorIsSuccess) => {}
             AnalysisPhase::Failed | AnalysisPhase::Error => {
                 let phase = verdict.phase.as_str().to_lowercase();
                 let message = &verdict.message;
@@ -135,8 +136,10 @@ pub(crate) fn verdicts(s: &Situation<'_>) -> Verdicts {
     let status = s.status();
     let pauses = status.pause_conditions.iter().flatten().next().is_some();
     verdicts.resumed = verdicts.inconclusive && status.controller_pause == Some(true) && !pauses;
-    verdicts.step_succeeded =
-        verdicts.step.as_ref().is_some_and(|verdict| verdict.phase == AnalysisPhase::Successful);
+    verdicts.step_succeeded = verdicts.step.as_ref().is_some_and(|verdict| {
+        verdict.phase == AnalysisPhase::Successful
+            || (verdict.phase == AnalysisPhase::Error && seeded!(ErrorIsSuccess))
+    });
     experiment::judge(s, &mut verdicts);
     verdicts
 }
@@ -163,7 +166,7 @@ fn latest<'a>(s: &Situation<'a>, purpose: Purpose) -> Option<&'a AnalysisRunView
             let meta = &view.run.meta;
             let label = |key: &str| meta.labels.get(key).map(String::as_str);
             meta.is_owned_by(&s.rollout.meta.uid)
-                && !meta.annotations.contains_key(labels::STOPPED)
+                && (!meta.annotations.contains_key(labels::STOPPED) || seeded!(StoppedRunCounts))
                 && hash_of(meta) == Some(s.hash.as_str())
                 && label(labels::ROLLOUT_TYPE) == Some(purpose.label())
                 && (purpose == Purpose::Background
@@ -299,6 +302,9 @@ fn run_body(
 }
 
 fn stops(s: &Situation<'_>, wanted: &[String]) -> Vec<Action> {
+    if seeded!(RunsGoOn) {
+        return Vec::new();
+    }
     s.view
         .analysis_runs
         .iter()

@@ -50,7 +50,12 @@ pub(crate) fn capacity(
 
 fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Capacity) {
     if let Some(stable) = s.stable.filter(|_| !s.is_promoted()) {
-        resize(s, stable, s.n, false, out);
+        let size = if seeded!(StableShrinksAlong) {
+            s.n.saturating_sub(s.current_available())
+        } else {
+            s.n
+        };
+        resize(s, stable, size, false, out);
     }
     if let Some(current) = s.current {
         if abort.is_on() {
@@ -68,11 +73,14 @@ fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Cap
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(0));
     for older in s.older.iter().filter(|rs| rs.replicas > 0) {
         let hash = older.hash().unwrap_or_default();
-        if traffic.reaches(hash) || named_by_service(s, hash) {
+        // With no replicas there is nothing to serve: what a destination still reaches goes too.
+        let reached = s.n > 0 && (traffic.reaches(hash) || named_by_service(s, hash));
+        if reached && !seeded!(ReachedSetRetired) {
             continue;
         }
         waiting += 1;
-        retire_older(s, traffic, older, waiting > limit, out);
+        let at_once = waiting > limit || seeded!(OldSetsWithoutDelay);
+        retire_older(s, traffic, older, at_once, out);
     }
 }
 
@@ -82,7 +90,11 @@ fn current_size(s: &Situation<'_>, traffic: &Traffic<'_>, current: Set<'_>) -> u
         return s.n;
     }
     let carried = routed_size(s.canary, s.n, traffic.weight_of(&s.hash));
+    let carried = if seeded!(SizeBelowWeight) { 0 } else { carried };
     if s.is_changed() {
+        if seeded!(ChangedTemplateShrinks) {
+            return carried;
+        }
         return current.replicas.max(carried);
     }
     if s.is_paused_by_user() || s.has_pause("InconclusiveAnalysisRun") {
@@ -104,11 +116,12 @@ fn retire_aborted(s: &Situation<'_>, traffic: &Traffic<'_>, set: Set<'_>, out: &
         resize(s, set, carried, false, out);
         return;
     }
-    if set.replicas == 0 || delay <= 0 || traffic.reaches_with_weight(&s.hash) {
+    let served = traffic.reaches_with_weight(&s.hash) && !seeded!(AbortedGoesWithWeight);
+    if set.replicas == 0 || delay <= 0 || served {
         return;
     }
     match deadline_of(set) {
-        None if s.stable_available() >= s.n => {
+        None if s.stable_available() >= s.n || seeded!(AbortedGoesBeforeStable) => {
             let at = s.now() + Duration::seconds(i64::from(delay));
             out.deadlines.push(set_deadline(s, set, at));
         }
@@ -150,14 +163,14 @@ fn retire_older(
 fn spares(s: &Situation<'_>) -> bool {
     let available = total(s.owned().map(|rs| rs.available()));
     let must = s.n.saturating_sub(Bounds::of(s.canary, s.n).unavailable);
-    available > must || s.n == 0
+    available > must || s.n == 0 || seeded!(SparesEverything)
 }
 
 /// Whether routes and switches have been still for `delay`, so that no proxy sends to where traffic was before.
 fn settled(s: &Situation<'_>, traffic: &Traffic<'_>, delay: Duration, out: &mut Capacity) -> bool {
     let delay = delay.max(s.view.config.route_confirmation);
     let Some(at) = traffic.still_at(s.view, delay) else { return true };
-    if s.now() >= at {
+    if s.now() >= at || seeded!(ScaleDownAtOnce) {
         return true;
     }
     out.wake =
@@ -189,6 +202,7 @@ pub(crate) fn deadline_of(set: Set<'_>) -> Option<DateTime<Utc>> {
 fn set_deadline(s: &Situation<'_>, set: Set<'_>, at: DateTime<Utc>) -> Action {
     // Whole seconds, rounded up: a deadline must not come early.
     let at = if at.timestamp_subsec_nanos() > 0 { at + Duration::seconds(1) } else { at };
+    let at = if seeded!(DeadlineEarly) { at - Duration::seconds(1) } else { at };
     let text = at.to_rfc3339_opts(SecondsFormat::Secs, true);
     Action::Annotate {
         target: Target::of(s.view, set.object(), &set.meta),
@@ -200,12 +214,12 @@ fn set_deadline(s: &Situation<'_>, set: Set<'_>, at: DateTime<Utc>) -> Action {
 fn resize(s: &Situation<'_>, set: Set<'_>, to: u32, keep: bool, out: &mut Capacity) {
     let has_deadline = set.meta.annotations.contains_key(labels::SCALE_DOWN_DEADLINE);
     let mut annotations = BTreeMap::new();
-    if has_deadline && (keep || to == 0) {
+    if has_deadline && (keep || to == 0) && !seeded!(DeadlineStays) {
         annotations.insert(labels::SCALE_DOWN_DEADLINE.to_owned(), None);
     }
     let target = Target::of(s.view, set.object(), &set.meta);
     if to == set.replicas {
-        if has_deadline && keep {
+        if has_deadline && keep && !seeded!(DeadlineStays) {
             out.deadlines.push(Action::Annotate { target, annotations });
         }
         return;

@@ -104,6 +104,9 @@ impl<'a> Traffic<'a> {
         let share = |to: &Destination<'_>| {
             if to.hash.as_deref() == Some(hash) { to.weight } else { 0 }
         };
+        if seeded!(StableShareForgotten) {
+            return share(&self.canary);
+        }
         (share(&self.canary) + share(&self.stable)).min(100)
     }
 
@@ -152,6 +155,7 @@ impl<'a> Traffic<'a> {
             .filter_map(|(route, _)| instant_of(&route.meta, labels::ROUTED_AT));
         let switched = [&self.canary, &self.stable]
             .into_iter()
+            .filter(|_| !seeded!(SwitchForgotten))
             .filter_map(|to| instant_of(to.meta?, labels::SWITCHED_AT));
         routed.chain(switched).max().map(|at| at + delay)
     }
@@ -298,7 +302,7 @@ fn split(
             &s.canary.stable_service,
             rule.map(|r| r.stable_subset()),
             stable,
-            100 - weight,
+            if seeded!(WeightsUnbalanced) { 100 } else { 100 - weight },
         ),
     }
 }

@@ -42,11 +42,11 @@ pub(crate) fn decide(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) ->
         // abort can wait for proxies then: the weight is not on what failed.
         return lower(s, traffic, 0);
     }
-    if abort.is_on() || is_dead(s) {
+    if abort.is_on() || (is_dead(s) && !seeded!(DeadCanaryKept)) {
         return astray(s, traffic).unwrap_or_else(|| Split::to(retreat(s, traffic)));
     }
     let wanted = wanted(s, present);
-    if let Some(left) = left(s, present) {
+    if let Some(left) = left(s, present).filter(|_| !seeded!(LostPodsIgnored)) {
         let mut split = lower(s, traffic, left.min(wanted));
         split.waits.get_or_insert_with(|| {
             format!(
@@ -95,8 +95,9 @@ fn wanted(s: &Situation<'_>, present: u32) -> u32 {
         return 0;
     }
     let index = if s.skips_steps() { s.steps.len() } else { s.index() };
-    let weight = weight_at(s.steps, index);
-    if weight == present || s.current_available() >= canary_need(s, weight) {
+    let weight = weight_at(s.steps, index + usize::from(seeded!(WeightOfNextStep)));
+    if weight == present || s.current_available() >= canary_need(s, weight) || seeded!(RaiseUnready)
+    {
         return weight;
     }
     match index.checked_sub(1) {
@@ -148,6 +149,9 @@ fn is_dead(s: &Situation<'_>) -> bool {
 
 fn raise(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
     let need = canary_need(s, wanted);
+    if seeded!(RaiseUnready) {
+        return Split::to(wanted);
+    }
     if let Some(split) = not_ready(s, &traffic.canary, &s.hash, need) {
         return split;
     }
@@ -156,10 +160,13 @@ fn raise(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
 
 /// Weight returns to the stable destination after promotion, once it resolves to the promoted revision.
 fn give_back(s: &Situation<'_>, traffic: &Traffic<'_>) -> Split {
+    if seeded!(WeightNeverGivenBack) {
+        return Split::default();
+    }
     if traffic.canary.weight == 0 && traffic.stable.least == 100 {
         return Split::to(0);
     }
-    if traffic.stable.hash.as_deref() != Some(s.hash.as_str()) {
+    if traffic.stable.hash.as_deref() != Some(s.hash.as_str()) && !seeded!(GiveBackBlindly) {
         return Split::default();
     }
     let need = stable_need(s, 100);
@@ -176,7 +183,7 @@ fn give_back(s: &Situation<'_>, traffic: &Traffic<'_>) -> Split {
 /// been still for a while: Pods that come and go must not take the weight with them each time.
 fn regain(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
     let before = s.index().checked_sub(1).map(|before| weight_at(s.steps, before))?;
-    if s.skips_steps() || traffic.canary.weight >= before {
+    if s.skips_steps() || traffic.canary.weight >= before || seeded!(RegainAtOnce) {
         return None;
     }
     let at = traffic.routed_at()? + s.view.config.route_confirmation;
@@ -191,7 +198,7 @@ fn regain(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
 /// Less weight for the canary than it has: as much less as the stable set can carry.
 fn lower(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
     let present = traffic.canary.weight;
-    if present <= wanted {
+    if present <= wanted || seeded!(LowerAtOnce) {
         return Split::to(wanted);
     }
     if let Some(split) = astray(s, traffic) {
@@ -218,7 +225,8 @@ fn lower(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
 /// the former one, and weight that leaves the canary would go there.
 fn astray(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
     let reached = traffic.stable.hash.as_deref()?;
-    (traffic.canary.weight > 0 && Some(reached) != s.stable_hash).then(|| {
+    let astray = traffic.canary.weight > 0 && Some(reached) != s.stable_hash;
+    (astray && !seeded!(AstrayIgnored)).then(|| {
         Split::hold(format!(
             "{} to reach the stable revision, not {reached}",
             traffic.stable.object
@@ -229,7 +237,10 @@ fn astray(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
 /// The canary's least feasible weight: none, unless the stable set cannot carry all and the canary can carry the rest.
 fn retreat(s: &Situation<'_>, traffic: &Traffic<'_>) -> u32 {
     let present = traffic.canary.weight;
-    if present == 0 || s.stable_available() >= stable_need(s, 100) {
+    if seeded!(RetreatNever) {
+        return present;
+    }
+    if present == 0 || s.stable_available() >= stable_need(s, 100) || seeded!(RetreatAll) {
         return 0;
     }
     let rest = 100_u32.saturating_sub(carried(s.stable_available(), s.n)).min(present);
@@ -240,7 +251,7 @@ fn retreat(s: &Situation<'_>, traffic: &Traffic<'_>) -> u32 {
 /// Returns why the destination cannot take weight yet, if it cannot.
 fn not_ready(s: &Situation<'_>, to: &Destination<'_>, hash: &str, need: u32) -> Option<Split> {
     let listed = to.ready(s.view, hash);
-    if listed < need {
+    if listed < need && !seeded!(EndpointsIgnored) {
         let what = format!(
             "{need} ready endpoints of revision {hash} in {}; there are {listed}",
             to.object
@@ -248,7 +259,7 @@ fn not_ready(s: &Situation<'_>, to: &Destination<'_>, hash: &str, need: u32) -> 
         return Some(Split::hold(what));
     }
     let at = to.confirmed_at(&s.view.config)?;
-    if s.now() >= at {
+    if s.now() >= at || seeded!(ConfirmationIgnored) {
         return None;
     }
     let mut split = Split::hold(format!("proxies to learn what {} selects", to.object));
