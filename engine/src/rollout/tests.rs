@@ -398,6 +398,27 @@ fn a_new_term_touches_each_object_once_and_idle_ones_never() {
 }
 
 #[test]
+fn a_set_with_an_unknown_write_behind_it_is_touched_though_it_has_no_pods() {
+    let mut world = hosts();
+    let old = world.hash_of("web:1");
+    world.set_image("web:2");
+    world.run(Duration::minutes(2));
+    promote(&mut world);
+    world.run(Duration::minutes(2));
+    assert_eq!(world.sizes(), [0, 5]);
+    world.set_image("web:3");
+    let mut view = world.view();
+    let set = ObjectRef::namespaced(Kind::REPLICA_SET, "shop", format!("web-{old}"));
+    let is_touched = |view: &crate::view::RolloutView| {
+        let decision = RolloutReconciler::decide(view);
+        decision.plan.actions().any(|action| action.target().object == set)
+    };
+    assert!(!is_touched(&view), "nothing is known against it");
+    view.epoch.needed.insert(set.clone(), view.epoch.n);
+    assert!(is_touched(&view));
+}
+
+#[test]
 fn an_older_term_writes_nothing() {
     let mut world = midway();
     world.term = 6;

@@ -40,6 +40,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/bug-ledger.md",
     "docs/install.md",
     "docs/simulate.md",
+    "docs/invariants.md",
 ];
 
 /// Words that mark unfinished work, spelled so that this file does not find itself.
@@ -90,7 +91,7 @@ fn check_file(findings: &mut Vec<String>, shown: &str, text: &str, pure: bool) {
     }
 }
 
-fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(folder) = open.pop() {
