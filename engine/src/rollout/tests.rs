@@ -315,6 +315,31 @@ fn a_skipped_step_is_the_users_word() {
 }
 
 #[test]
+fn a_step_index_that_is_none_is_the_first_step_or_the_end() {
+    let low = [-1, i32::MIN].map(|index| (index, 20));
+    let high = [6, i32::MAX].map(|index| (index, 100));
+    for (index, weight) in low.into_iter().chain(high) {
+        let mut world = hosts();
+        world.set_image("web:2");
+        world.run(Duration::seconds(10));
+        assert_eq!(world.weight(), 20);
+        world.edit_rollout(|rollout| {
+            rollout["status"]["currentStepIndex"] = json!(index);
+            rollout["status"]["pauseConditions"] = Value::Null;
+            rollout["status"]["controllerPause"] = json!(false);
+        });
+        world.run(Duration::seconds(10));
+        let (reached, end) = (world.weight(), world.phase());
+        assert_eq!((reached, end == "Healthy"), (weight % 100, weight == 100), "{index}");
+        world.run(Duration::seconds(40));
+        promote(&mut world);
+        world.run(Duration::seconds(40));
+        assert_eq!(world.phase(), "Healthy", "{index}\n{}", world.log.join("\n"));
+        world.check_history();
+    }
+}
+
+#[test]
 fn more_replicas_in_the_middle_come_before_any_weight() {
     let mut world = midway();
     world.edit_rollout(|rollout| rollout["spec"]["replicas"] = json!(10));
