@@ -224,6 +224,27 @@ fn an_abort_begins_with_the_weight() {
 }
 
 #[test]
+fn a_canary_with_weight_keeps_a_pod_whatever_its_step_declares() {
+    let steps = "      steps:
+      - setWeight: 40
+      - setCanaryScale: {replicas: 0}
+      - pause: {duration: 60}
+      - setWeight: 60
+";
+    let mut world = serving(&[HOSTS, steps], &[NETWORK]);
+    world.set_image("web:2");
+    world.run(Duration::seconds(20));
+    assert_eq!((world.weight(), world.sizes()), (40, vec![5, 2]));
+    // The scale-down delay is over: as small as the step says, but for one.
+    world.run(Duration::seconds(30));
+    assert_eq!((world.weight(), world.sizes()), (40, vec![5, 1]));
+    // And the next weight is not waited for in vain.
+    world.run(Duration::minutes(5));
+    assert_eq!(world.phase(), "Healthy");
+    world.check_history();
+}
+
+#[test]
 fn an_abort_takes_as_much_as_the_stable_set_can_carry() {
     let mut world = midway();
     let stable = world.rollout().status.stable_rs.unwrap();
