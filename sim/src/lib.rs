@@ -10,6 +10,8 @@ pub mod explore;
 pub mod faults;
 pub mod observe;
 pub mod scenario;
+#[cfg(debug_assertions)]
+pub mod seeds;
 pub mod serve;
 pub mod service;
 pub mod simulate;

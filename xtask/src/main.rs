@@ -34,6 +34,10 @@ enum Task {
     Bed(delegate::Passed),
     /// Measures decisions and reconciles against their limits.
     Bench,
+    /// Searches every order of events of every configuration; `--full`, `--list`, `--only NAME`.
+    Explore(delegate::Passed),
+    /// Runs the suite once for each seeded defect, and says which check caught it.
+    Seeds(delegate::Passed),
     /// Checks crate edges, purity, file sizes, documents, licences, sources and duplicate versions.
     Tidy,
     /// Writes what is generated: CRDs, docs/compatibility.md, and the chart's copies of CRDs and rights.
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
         Task::Doctor => delegate::bed(&["doctor".to_owned()]),
         Task::Bed(passed) => delegate::bed(&passed.arguments),
         Task::Bench => bench::run(),
+        Task::Explore(passed) => delegate::explore(&[], &passed),
+        Task::Seeds(passed) => delegate::explore(&["--seeds"], &passed),
         Task::Tidy => tidy::run(),
         Task::Generate => delegate::generate(),
     };

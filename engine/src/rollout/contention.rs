@@ -119,7 +119,7 @@ pub(crate) fn note(
                 Urgency::Retreat => at + WINDOW_OF_RETREAT,
                 Urgency::Usual => at + WINDOW,
             };
-            if s.now() < again {
+            if s.now() < again && !seeded!(FightForever) {
                 let (object, until) = (object.clone(), again);
                 let given_up = times >= LIMIT;
                 return Err(Box::new(Fight { object, field, until, given_up }));

@@ -125,11 +125,11 @@ fn weigh(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) -> Split {
         // abort can wait for proxies then: the weight is not on what failed.
         return lower(s, traffic, 0);
     }
-    if abort.is_on() || is_dead(s) {
+    if abort.is_on() || (is_dead(s) && !seeded!(DeadCanaryKept)) {
         return astray(s, traffic).unwrap_or_else(|| Split::to(retreat(s, traffic)));
     }
     let wanted = wanted(s, present);
-    if let Some(left) = left(s, present) {
+    if let Some(left) = left(s, present).filter(|_| !seeded!(LostPodsIgnored)) {
         let mut split = lower(s, traffic, left.min(wanted));
         split.waits.get_or_insert_with(|| {
             format!(
@@ -178,12 +178,13 @@ fn wanted(s: &Situation<'_>, present: u32) -> u32 {
         return 0;
     }
     let index = if s.skips_steps() { s.steps.len() } else { s.index() };
-    let weight = weight_at(s.steps, index);
+    let weight = weight_at(s.steps, index + usize::from(seeded!(WeightOfNextStep)));
     if s.skips_steps() && dynamic::is_on(s) {
         // The stable set leaves as much room as the canary takes over.
         return present.max(carried(s.current_available(), s.n));
     }
-    if weight == present || s.current_available() >= canary_need(s, weight) {
+    if weight == present || s.current_available() >= canary_need(s, weight) || seeded!(RaiseUnready)
+    {
         return weight;
     }
     if index >= s.steps.len() {
@@ -238,6 +239,9 @@ pub(crate) fn is_dead(s: &Situation<'_>) -> bool {
 
 fn raise(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
     let need = canary_need(s, wanted);
+    if seeded!(RaiseUnready) {
+        return Split::to(wanted);
+    }
     if let Some(split) = not_ready(s, &traffic.canary, &s.hash, need) {
         return split;
     }
@@ -246,10 +250,13 @@ fn raise(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
 
 /// Weight returns to the stable destination after promotion, once it resolves to the promoted revision.
 fn give_back(s: &Situation<'_>, traffic: &Traffic<'_>) -> Split {
+    if seeded!(WeightNeverGivenBack) {
+        return Split::default();
+    }
     if traffic.canary.weight == 0 && traffic.stable.least == 100 {
         return Split::to(0);
     }
-    if traffic.stable.hash.as_deref() != Some(s.hash.as_str()) {
+    if traffic.stable.hash.as_deref() != Some(s.hash.as_str()) && !seeded!(GiveBackBlindly) {
         return Split::default();
     }
     let need = stable_need(s, 100);
@@ -266,7 +273,7 @@ fn give_back(s: &Situation<'_>, traffic: &Traffic<'_>) -> Split {
 /// been still for a while: Pods that come and go must not take the weight with them each time.
 fn regain(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
     let before = reached(s).map(|reached| weight_at(s.steps, reached))?;
-    if s.skips_steps() || traffic.canary.weight >= before {
+    if s.skips_steps() || traffic.canary.weight >= before || seeded!(RegainAtOnce) {
         return None;
     }
     let at = traffic.routed_at()? + s.view.config.route_confirmation;
@@ -281,7 +288,7 @@ fn regain(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
 /// Less weight for the canary than it has: as much less as the stable set can carry.
 fn lower(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
     let present = traffic.canary.weight;
-    if present <= wanted {
+    if present <= wanted || seeded!(LowerAtOnce) {
         return Split::to(wanted);
     }
     if let Some(split) = astray(s, traffic) {
@@ -315,7 +322,8 @@ fn lower(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
 /// the former one, and weight that leaves the canary would go there.
 fn astray(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
     let reached = traffic.stable.hash.as_deref()?;
-    (traffic.canary.weight > 0 && Some(reached) != s.stable_hash).then(|| {
+    let astray = traffic.canary.weight > 0 && Some(reached) != s.stable_hash;
+    (astray && !seeded!(AstrayIgnored)).then(|| {
         Split::hold(format!(
             "{} to reach the stable revision, not {reached}",
             traffic.stable.object
@@ -326,6 +334,9 @@ fn astray(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
 /// The canary's least feasible weight: none, unless the stable set cannot carry all and the canary can carry the rest.
 fn retreat(s: &Situation<'_>, traffic: &Traffic<'_>) -> u32 {
     let present = traffic.canary.weight;
+    if seeded!(RetreatNever) {
+        return present;
+    }
     // A stable set that grows has Pods that no endpoint lists yet.
     let grows = dynamic::is_on(s);
     let available = match s.stable_hash {
@@ -333,7 +344,8 @@ fn retreat(s: &Situation<'_>, traffic: &Traffic<'_>) -> u32 {
         _ => s.stable_available(),
     };
     let is_sized = s.stable.is_some_and(|rs| rs.replicas >= s.n);
-    if present == 0 || (available >= stable_need(s, 100) && is_sized) {
+    let whole = available >= stable_need(s, 100) && is_sized;
+    if present == 0 || whole || seeded!(RetreatAll) {
         return 0;
     }
     let rest = 100_u32.saturating_sub(carried(available, s.n)).min(present);
@@ -353,7 +365,7 @@ pub(crate) fn not_ready(
     need: u32,
 ) -> Option<Split> {
     let listed = to.ready(s.view, hash);
-    if listed < need {
+    if listed < need && !seeded!(EndpointsIgnored) {
         let what = format!(
             "{need} ready endpoints of revision {hash} in {}; there are {listed}",
             to.object
@@ -361,7 +373,7 @@ pub(crate) fn not_ready(
         return Some(Split::hold(what));
     }
     let at = to.confirmed_at(&s.view.config)?;
-    if s.now() >= at {
+    if s.now() >= at || seeded!(ConfirmationIgnored) {
         return None;
     }
     let mut split = Split::hold(format!("proxies to learn what {} selects", to.object));

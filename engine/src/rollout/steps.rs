@@ -64,19 +64,24 @@ pub(crate) fn transition(
         let asked = s.status().abort == Some(true) || s.status().promote_full == Some(true);
         return if asked { Transition::DropAbort } else { drop_stale_pause(s) };
     }
-    if abort.is_on() {
+    if seeded!(PauseBeforeAbort) && s.is_paused_by_user() {
+        return Transition::Stay;
+    }
+    if abort.is_on() && !seeded!(AbortedGoesOn) {
         return match &abort.cause {
+            Some(_) if seeded!(AbortUnrecorded) => Transition::Stay,
             Some(cause) => Transition::Abort(cause.clone()),
             None => Transition::Stay,
         };
     }
-    if s.status().aborted_at.is_some() {
-        return Transition::Retry;
+    if s.status().aborted_at.is_some() && !seeded!(AbortedGoesOn) {
+        return if seeded!(RetryLost) { Transition::Stay } else { Transition::Retry };
     }
     if verdicts.resumed {
         return Transition::Resume;
     }
-    if verdicts.inconclusive && !s.has_pause(pause::INCONCLUSIVE) && !s.skips_steps() {
+    let undecided = verdicts.inconclusive && !seeded!(InconclusiveGoesOn);
+    if undecided && !s.has_pause(pause::INCONCLUSIVE) && !s.skips_steps() {
         return Transition::Pause(pause::INCONCLUSIVE);
     }
     let trial_pause = pause::INCONCLUSIVE_EXPERIMENT;
@@ -190,7 +195,9 @@ fn work_is_done(
     verdicts: &Verdicts,
 ) -> Result<(), String> {
     if step.analysis.is_some() {
-        return if verdicts.step_succeeded {
+        let over =
+            seeded!(AnalysisSkipped) || (seeded!(InconclusiveGoesOn) && verdicts.inconclusive);
+        return if verdicts.step_succeeded || over {
             Ok(())
         } else {
             Err(format!("the analysis of step {} of {}", s.index() + 1, s.steps.len()))
@@ -205,12 +212,15 @@ fn work_is_done(
     if step.set_weight.is_none() && step.set_canary_scale.is_none() {
         return Ok(());
     }
-    sizes_are_right(s, traffic)?;
+    if !seeded!(StepWithoutPods) {
+        sizes_are_right(s, traffic)?;
+    }
     if step.set_weight.is_none() {
         return Ok(());
     }
     let weight = weight_at(s.steps, s.index());
     match traffic {
+        Some(_) if seeded!(StepWithoutWeight) => Ok(()),
         Some(traffic) if s.n > 0 => traffic.is_at(weight, &s.hash).map_err(|live| {
             format!("weight {weight} of the canary on every managed route; it is {live}")
         }),
@@ -278,7 +288,7 @@ pub(crate) fn may_promote(s: &Situation<'_>, traffic: Option<&Traffic<'_>>) -> R
         return Ok(());
     }
     let least = s.threshold().least(s.n);
-    if current.available() < least {
+    if current.available() < least && !seeded!(PromoteWithoutPods) {
         return Err(format!(
             "{least} available Pods of {}; there are {}",
             current.object(),
@@ -286,6 +296,7 @@ pub(crate) fn may_promote(s: &Situation<'_>, traffic: Option<&Traffic<'_>>) -> R
         ));
     }
     match traffic {
+        Some(_) if seeded!(PromoteWithoutWeight) => Ok(()),
         Some(traffic) if s.n > 0 => traffic.is_at(100, &s.hash).map_err(|live| {
             format!("all traffic on the canary before it is promoted; its weight is {live}")
         }),
