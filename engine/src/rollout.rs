@@ -337,7 +337,8 @@ fn conclude(
     let Outcome { plan, transition, weight, status: next, notices } = outcome;
     // While the new version has users, an abort may come at any time: it must not wait for touches.
     let exposed = !s.is_promoted() && weight > 0;
-    if !plan.is_empty() || exposed || status::is_decisive(transition) {
+    let misdated = fencing::has_misdated(view);
+    if !plan.is_empty() || exposed || misdated || status::is_decisive(transition) {
         let touches = fencing::touches(view, Some(&s.hash));
         if !touches.is_empty() {
             report.waits("objects to carry the stamp of this term of leadership", None);

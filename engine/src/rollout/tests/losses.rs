@@ -2,6 +2,7 @@
 
 use chrono::Duration;
 use serde_json::{Value, json};
+use sluice_crds::labels;
 use sluice_crds::object::Kind;
 
 use crate::rollout::template_hash::template_hash;
@@ -251,6 +252,35 @@ fn a_count_of_collisions_that_cannot_grow_is_no_end() {
     assert_eq!(status.collision_count, Some(i32::MIN));
     assert_ne!(status.current_pod_hash, Some(taken));
     assert_eq!(world.weight(), 60, "{}", world.log.join("\n"));
+}
+
+#[test]
+fn an_instant_that_nobody_can_have_written_holds_nothing() {
+    let far = "9999-01-01T00:00:00Z";
+    let mut world = midway();
+    for (kind, name, key) in [
+        (Kind::VIRTUAL_SERVICE, "web", labels::ROUTED_AT),
+        (Kind::SERVICE, "web-stable", labels::SWITCHED_AT),
+        (Kind::SERVICE, "web-canary", labels::SWITCHED_AT),
+    ] {
+        world.edit(kind, name, |object| object["metadata"]["annotations"][key] = json!(far));
+    }
+    world.edit(Kind::VIRTUAL_SERVICE, "web", |route| {
+        // As if 60 % had been written, and undone, many times.
+        route["metadata"]["annotations"][labels::WROTE] = json!("web 60 9");
+        let to = &mut route["spec"]["http"][0]["route"];
+        (to[0]["weight"], to[1]["weight"]) = (json!(90), json!(10));
+    });
+    // As after any such fight: five minutes from now.
+    world.run(Duration::minutes(6));
+    assert_eq!(world.weight(), 60, "{}", world.log.join("\n"));
+    promote(&mut world);
+    let begun = world.now;
+    world.run(Duration::minutes(2));
+    assert_eq!(world.phase(), "Healthy", "{}", world.log.join("\n"));
+    assert_eq!(world.sizes().iter().sum::<i64>(), 5, "the old Pods are gone");
+    assert!(world.now - begun <= Duration::minutes(2));
+    world.check_history();
 }
 
 #[test]
