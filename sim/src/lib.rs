@@ -13,5 +13,9 @@ pub mod scenario;
 pub mod serve;
 pub mod service;
 pub mod simulate;
+pub mod solo;
 pub mod workloads;
 pub mod world;
+
+#[cfg(test)]
+mod hostile;
