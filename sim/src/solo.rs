@@ -70,7 +70,6 @@ impl Solo {
                 rules: FenceRules::ALL,
             },
             facts: BTreeMap::new(),
-            refused_evictions: BTreeMap::new(),
         }
     }
 

@@ -434,6 +434,9 @@ pub(crate) fn write(
     next: &RolloutStatus,
     wake: &mut Option<Wake>,
 ) -> Option<Write> {
+    if view.rollout.status == *next {
+        return None;
+    }
     let old = serde_json::to_value(&view.rollout.status).ok()?;
     let new = serde_json::to_value(next).ok()?;
     let body = merge_patch(&old, &new)?;
