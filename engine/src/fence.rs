@@ -138,15 +138,18 @@ impl EpochView {
                 FenceState::ForeignLease(stamp)
             };
         }
-        if stamp.acquired > self.term.acquired && self.rules.refuse_newer {
+        let refuses = self.rules.refuse_newer && !seeded!(FenceNewerTermIgnored);
+        if stamp.acquired > self.term.acquired && refuses {
             return FenceState::Lost(stamp);
         }
         let needed = match self.needed.get(object) {
+            Some(_) if seeded!(FenceWithoutRenewal) => 0,
             Some(needed) if self.rules.renew_after_unknown => *needed,
             Some(_) | None => 0,
         };
         // "At least", not "equal": two Rollouts that share a VirtualService would else touch each other for ever.
-        if stamp.acquired == self.term.acquired && stamp.n >= needed {
+        let equal = !seeded!(FenceEqualNumber) || stamp.n == self.n;
+        if stamp.acquired == self.term.acquired && stamp.n >= needed && equal {
             FenceState::Fenced
         } else {
             self.untouched()
@@ -154,12 +157,14 @@ impl EpochView {
     }
 
     fn untouched(&self) -> FenceState {
-        if self.rules.epoch { FenceState::NeedsTouch } else { FenceState::Fenced }
+        let touches = self.rules.epoch && !seeded!(FenceWithoutTouch);
+        if touches { FenceState::NeedsTouch } else { FenceState::Fenced }
     }
 
     /// Returns the preconditions of a write to the object.
     pub fn preconditions(&self, meta: &Meta) -> Preconditions {
-        if self.rules.preconditions { Preconditions::of(meta) } else { Preconditions::default() }
+        let wanted = self.rules.preconditions && !seeded!(FenceWithoutPreconditions);
+        if wanted { Preconditions::of(meta) } else { Preconditions::default() }
     }
 
     /// Returns the write that stamps the object and changes nothing else.

@@ -202,9 +202,12 @@ impl Elector {
     /// Returns the right to write at `now`, if there is one.
     pub fn permission(&self, now: Duration) -> Option<Permission> {
         match &self.state {
-            State::Leading { term, renewed, .. } if !self.releasing => {
+            State::Leading { term, renewed, .. }
+                if !self.releasing || seeded!(LeaseReleasedTooLate) =>
+            {
                 let until = *renewed + self.times.renew_deadline;
-                (now < until).then(|| Permission { term: term.clone(), until })
+                (now < until || seeded!(LeaseOutlived))
+                    .then(|| Permission { term: term.clone(), until })
             }
             State::Leading { .. } | State::Standby { .. } | State::Stopped => None,
         }
@@ -217,6 +220,7 @@ impl Elector {
         let acquire = self.learn(now, event, &mut lost);
         if let State::Leading { renewed, .. } = &self.state
             && now >= *renewed + self.times.renew_deadline
+            && !seeded!(LeaseOutlived)
         {
             lost = lost.or(Some("the Lease was not renewed within the renew deadline"));
             self.state = State::Stopped;
@@ -262,7 +266,8 @@ impl Elector {
             }
             (LeaseEvent::Written(written), Some(Flight::Renew { sent })) => {
                 if let State::Leading { record, renewed, .. } = &mut self.state {
-                    (*record, *renewed) = (written, sent);
+                    let since = if seeded!(LeaseFromReply) { now } else { sent };
+                    (*record, *renewed) = (written, since);
                 }
             }
             (_, Some(Flight::Release)) => self.state = State::Stopped,
@@ -331,6 +336,7 @@ impl Elector {
                 *seen = Some((found.clone(), since));
                 let duration = found.duration.max(self.times.lease_duration);
                 let free = found.holder.is_empty() || found.holder == self.identity;
+                let duration = if seeded!(LeaseExpiresEarly) { duration / 2 } else { duration };
                 if free || now >= since + duration {
                     return Some(Some(found));
                 }
@@ -412,7 +418,8 @@ impl Elector {
             object: self.lease.clone(),
             preconditions: Preconditions {
                 uid: Some(record.uid.clone()),
-                resource_version: Some(record.resource_version.clone()),
+                resource_version: (!seeded!(LeaseWithoutVersion))
+                    .then(|| record.resource_version.clone()),
             },
             manager: MANAGER.into(),
             change: Change::MergePatch { body: json!({ "spec": spec }) },

@@ -5,6 +5,20 @@
 //! product, then [`plan`] (the vocabulary) and [`fence`] (why a write is safe).
 #![deny(missing_docs)]
 
+/// Whether a defect is switched on, to see that the checks bite ([`seeds`]); never in a release.
+#[cfg(debug_assertions)]
+macro_rules! seeded {
+    ($defect:ident) => {
+        crate::seeds::is_on(crate::seeds::Defect::$defect)
+    };
+}
+#[cfg(not(debug_assertions))]
+macro_rules! seeded {
+    ($defect:ident) => {
+        false
+    };
+}
+
 pub mod analysis;
 pub mod analysis_run;
 pub mod audit;
@@ -16,5 +30,7 @@ pub mod owned_fields;
 pub mod plan;
 pub mod report;
 pub mod rollout;
+#[cfg(debug_assertions)]
+pub mod seeds;
 pub mod traffic;
 pub mod view;

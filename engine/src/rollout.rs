@@ -23,6 +23,8 @@ mod abort;
 mod action;
 mod affinity;
 mod analysis;
+#[cfg(debug_assertions)]
+pub mod arithmetic;
 mod blue_green;
 mod canary;
 mod capacity;
@@ -180,7 +182,11 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
     let blind = verdicts.outage().is_some() && !s.is_promoted() && !s.skips_steps();
     let wanted = traffic.and_then(|traffic| split.wanted(s, traffic));
     let weights = match (traffic, &wanted) {
-        (Some(traffic), Some(wanted)) if blind && wanted.rises(traffic) => Edits::default(),
+        (Some(traffic), Some(wanted))
+            if blind && wanted.rises(traffic) && !seeded!(OutageIgnored) =>
+        {
+            Edits::default()
+        }
         (Some(traffic), Some(wanted)) => routes::edits(s, traffic, wanted, abort.urgency()),
         _ => Edits::default(),
     };
@@ -287,7 +293,22 @@ fn order(
     let mut plan = Plan::empty();
     let mut rest = rest;
     let is_due = |edits: &Edits| !edits.actions.is_empty() || !edits.fights.is_empty();
-    if retreats && !weights.actions.is_empty() {
+    if seeded!(OrderUpkeepFirst) {
+        plan.then(std::mem::take(&mut rest));
+    }
+    if seeded!(OrderAllTogether) {
+        plan.then(births);
+        plan.then(capacity.up.clone());
+        plan.then(switches.actions);
+        plan.then(weights.actions);
+        plan.then(capacity.down.clone());
+    } else if seeded!(OrderWeightBeforeSwitch) && !weights.actions.is_empty() {
+        plan.then(weights.actions);
+    } else if seeded!(OrderSwitchBeforeCapacity) && !switches.actions.is_empty() {
+        plan.then(switches.actions);
+    } else if seeded!(OrderDownBeforeWeight) && !capacity.down.is_empty() {
+        plan.then(capacity.down.clone());
+    } else if retreats && !weights.actions.is_empty() && !seeded!(OrderAbortLast) {
         plan.then(weights.actions);
     } else if !births.is_empty() {
         plan.then(births);
@@ -303,7 +324,7 @@ fn order(
     let mut taken: BTreeSet<ObjectRef> =
         plan.actions().map(|action| action.target().object.clone()).collect();
     // An object is written once in a plan: its version is known only before the first write.
-    rest.retain(|action| taken.insert(action.target().object.clone()));
+    rest.retain(|action| taken.insert(action.target().object.clone()) || seeded!(OrderTwice));
     plan.then(rest);
     plan
 }
@@ -340,11 +361,17 @@ fn conclude(
     let Outcome { plan, transition, weight, status: next, notices } = outcome;
     // While the new version has users, an abort may come at any time: it must not wait for touches.
     let exposed = !s.is_promoted() && weight > 0;
-    if !plan.is_empty() || exposed || status::is_decisive(transition) {
+    let misdated = fencing::has_misdated(view);
+    let decisive = status::is_decisive(transition) && !seeded!(StatusUnfenced);
+    if !plan.is_empty() || exposed || misdated || decisive {
         let touches = fencing::touches(view, Some(&s.hash));
         if !touches.is_empty() {
             report.waits("objects to carry the stamp of this term of leadership", None);
-            return fenced_first(view, touches, report);
+            let mut first = fenced_first(view, touches, report);
+            if seeded!(TouchWithPlan) {
+                first.plan.stages.extend(plan.stages);
+            }
+            return first;
         }
     }
     report.decided = plan.actions().map(ToString::to_string).collect();

@@ -1,34 +1,46 @@
 //! Runs the real `decide` through every order of events, breadth first.
 //!
-//! A world of one Rollout (two Pods, a few steps, host-level routing), two processes that both believe to lead, each with a
-//! cache that lags for each kind apart, writes that are lost, come late or whose fate is unknown, crashes, Pods that fail, a
-//! user. After every event the invariants of `reliability.md` 3 are checked on the truth. The search begins at every state of
-//! an undisturbed rollout, so that few further events reach far.
+//! A world of one Rollout (one to three Pods, a few steps), two processes that both believe to lead, each with a cache that
+//! lags for each kind apart, writes that are lost, come late or twice or whose fate is unknown, crashes, Pods that fail, a
+//! user, others. After every event the invariants of `reliability.md` 3 are checked on the truth; from every state the calm
+//! course, in which nothing disturbs any more, must end well. The search begins at every state of an undisturbed rollout, so
+//! that few further events reach far.
 //!
 //! Time has two values: an instant is either this moment's or longer ago than any delay; [`Move::Tick`] makes the first the
-//! second. The numbers on stamps count unknown outcomes, not decisions. Routing by subsets, an analysis and other writers are
-//! configurations of their own. What the model lacks: several routes, background analysis, watches that go back.
-
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+//! second. The numbers on stamps count unknown outcomes, not decisions. What the model lacks: several routes, watches that go
+//! back.
+//!
+//! [`configurations`] is the table of what is searched; `sluice-explore` runs it.
 
 use serde_json::{Value, json};
 use sluice_crds::object::{Change, Kind, ObjectRef, Preconditions, Write};
+use sluice_engine::config::EngineConfig;
 use sluice_engine::fence::FenceRules;
 
 mod catalog;
+pub mod configurations;
 mod decide;
+mod facts;
 mod laws;
+pub mod lease;
 mod moves;
+pub mod replay;
 mod runs;
+mod search;
+mod setup;
 mod state;
+mod table;
+pub mod walk;
+mod words;
 
 pub use laws::Broken;
 
 use catalog::{Catalog, ROLLOUT, WriteId};
 use decide::Decider;
+use laws::Limits;
 use moves::Move;
 use state::State;
+use table::Table;
 
 /// Which rules of safety are on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +54,10 @@ pub struct Rules {
 impl Rules {
     /// Everything on.
     pub const ALL: Self = Self { fence: FenceRules::ALL, read_your_writes: true };
+
+    fn config(self) -> EngineConfig {
+        EngineConfig { fence: self.fence, ..EngineConfig::default() }
+    }
 }
 
 /// What a user may do, each once.
@@ -57,6 +73,33 @@ pub enum Toggle {
     BackToStable,
     /// Asks for full promotion.
     PromoteFull,
+    /// Ends the present pause.
+    Resume,
+    /// Sets `spec.paused`.
+    Pause,
+    /// Takes `spec.paused` back.
+    Unpause,
+    /// Sets `spec.replicas`.
+    Replicas(u8),
+}
+
+/// A step of the strategy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// `setWeight`.
+    Weight(u8),
+    /// `pause` of 30 seconds.
+    Wait,
+    /// `pause` without end.
+    Pause,
+    /// `setCanaryScale` with `replicas`.
+    Scale(u8),
+    /// `setCanaryScale` with `weight`.
+    ScaleShare(u8),
+    /// `setCanaryScale` with `matchTrafficWeight`.
+    FollowWeight,
+    /// `analysis` with one measurement.
+    Analysis,
 }
 
 /// What tells the two versions apart.
@@ -66,6 +109,8 @@ pub enum Routing {
     Hosts,
     /// Two subsets of a DestinationRule.
     Subsets,
+    /// Nothing but the number of Pods: `maxSurge`, `maxUnavailable`.
+    Basic(u8, u8),
 }
 
 /// What somebody else may write, each once.
@@ -90,33 +135,90 @@ pub struct Answers {
     pub vanished: u8,
 }
 
-/// How much may go wrong, and how far to search.
+/// The rollout, how much may go wrong, and how far to search.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bounds {
+    /// `spec.replicas`.
+    pub replicas: u8,
+    /// The strategy's steps.
+    pub steps: Vec<Step>,
+    /// What tells the versions apart.
+    pub routing: Routing,
+    /// Whether an analysis runs beside the steps.
+    pub background: bool,
     /// Writes whose outcome is unknown.
     pub unknown: u8,
+    /// Writes that arrive twice.
+    pub duplicates: u8,
     /// Crashes.
     pub crashes: u8,
     /// Pods that fail.
     pub pod_failures: u8,
+    /// Whether Pods become available one by one, too.
+    pub one_by_one: bool,
     /// Takeovers by the second process: 0 or 1.
     pub takeovers: u8,
     /// Whether watches and processes may stand still; only in the order of disturbances.
     pub stalls: bool,
     /// What the user may do.
     pub toggles: Vec<Toggle>,
-    /// Weights of the steps.
-    pub steps: Vec<u8>,
-    /// What tells the versions apart.
-    pub routing: Routing,
-    /// With an analysis as the last step: what may become of it.
-    pub answers: Option<Answers>,
+    /// What may become of analyses.
+    pub answers: Answers,
     /// What somebody else may write.
     pub foreign: Vec<Foreign>,
     /// In which order to search.
     pub order: Order,
     /// States after which to stop.
     pub max_states: usize,
+}
+
+impl Default for Bounds {
+    /// Two Pods, one step, two Services, and nothing goes wrong.
+    fn default() -> Self {
+        Self {
+            replicas: 2,
+            steps: vec![Step::Weight(50)],
+            routing: Routing::Hosts,
+            background: false,
+            unknown: 0,
+            duplicates: 0,
+            crashes: 0,
+            pod_failures: 0,
+            one_by_one: false,
+            takeovers: 0,
+            stalls: false,
+            toggles: Vec::new(),
+            answers: Answers::default(),
+            foreign: Vec::new(),
+            order: Order::Events,
+            max_states: 100_000_000,
+        }
+    }
+}
+
+impl Bounds {
+    fn is_judged(&self) -> bool {
+        self.background || self.steps.contains(&Step::Analysis)
+    }
+
+    fn limits(&self) -> Limits {
+        let asked = self.toggles.iter().filter_map(|toggle| match toggle {
+            Toggle::Replicas(replicas) => Some(u32::from(*replicas)),
+            _ => None,
+        });
+        let n = u32::from(self.replicas);
+        let (surge, unavailable) = match self.routing {
+            Routing::Basic(surge, unavailable) => (u32::from(surge), u32::from(unavailable)),
+            Routing::Hosts | Routing::Subsets => (0, 0),
+        };
+        Limits {
+            is_routed: !matches!(self.routing, Routing::Basic(..)),
+            surge,
+            unavailable,
+            least: asked.clone().chain([n]).min().unwrap_or(n),
+            most: asked.chain([n]).max().unwrap_or(n),
+        }
+    }
 }
 
 /// In which order to search.
@@ -134,8 +236,10 @@ pub enum Order {
 pub struct Violation {
     /// The law.
     pub broken: Broken,
-    /// The events, in order.
+    /// The events, in order, in words.
     pub trace: Vec<String>,
+    /// The same as a scenario that replays it: see [`replay`].
+    pub scenario: String,
 }
 
 /// The result of a search.
@@ -151,6 +255,14 @@ pub struct Outcome {
     pub decisions: usize,
     /// States of the undisturbed run.
     pub seeds: usize,
+    /// States in which nothing happens any more by itself; each was judged.
+    pub rests: usize,
+    /// Events of the longest calm course to a rest, over all states.
+    pub longest_course: u32,
+    /// Most memory that states took at any time: the table and those not searched yet.
+    pub state_bytes: usize,
+    /// Memory of contents, writes and decisions.
+    pub other_bytes: usize,
     /// Whether every state within the bounds was met.
     pub complete: bool,
     /// The first violation.
@@ -162,11 +274,15 @@ struct Explorer {
     decider: Decider,
     rules: Rules,
     bounds: Bounds,
+    limits: Limits,
     toggle_writes: Vec<WriteId>,
     foreign_writes: Vec<WriteId>,
-    /// By fingerprint: the state before and the move that led here.
-    met: HashMap<u64, (u64, Move)>,
+    table: Table,
     moves_made: u64,
+    rests: usize,
+    state_bytes: usize,
+    /// Moves of the undisturbed run before the second template.
+    first_part: usize,
 }
 
 /// Searches until the bounds are reached or a law is broken.
@@ -188,7 +304,7 @@ fn rollout() -> ObjectRef {
     ObjectRef::namespaced(Kind::ROLLOUT, "default", "web")
 }
 
-fn write(change: Change) -> Write {
+fn users_write(change: Change) -> Write {
     Write {
         object: rollout(),
         preconditions: Preconditions::default(),
@@ -201,45 +317,6 @@ fn image(version: u8) -> Change {
     let containers = json!([{ "name": "web", "image": format!("demo:{version}") }]);
     Change::MergePatch {
         body: json!({ "spec": { "template": { "spec": { "containers": containers } } } }),
-    }
-}
-
-impl Toggle {
-    fn write(self) -> Write {
-        write(match self {
-            Self::Abort => Change::Status { body: json!({ "abort": true }) },
-            Self::Retry => Change::Status { body: json!({ "abort": false }) },
-            Self::PromoteFull => Change::Status { body: json!({ "promoteFull": true }) },
-            Self::NewRevision => image(3),
-            Self::BackToStable => image(1),
-        })
-    }
-}
-
-impl Foreign {
-    fn write(self, routing: Routing) -> Write {
-        let hash = sluice_crds::labels::POD_TEMPLATE_HASH;
-        let (kind, name, spec) = match (self, routing) {
-            (Self::Weight(canary), _) => {
-                let route = json!({ "name": "primary", "route": routes(routing, canary) });
-                (Kind::VIRTUAL_SERVICE, "web", json!({ "http": [route] }))
-            }
-            (Self::Stable | Self::Canary, Routing::Subsets) => {
-                (Kind::DESTINATION_RULE, "web", json!({ "subsets": subsets() }))
-            }
-            (Self::Stable, Routing::Hosts) => {
-                (Kind::SERVICE, "web-stable", json!({ "selector": { hash: null } }))
-            }
-            (Self::Canary, Routing::Hosts) => {
-                (Kind::SERVICE, "web-canary", json!({ "selector": { hash: null } }))
-            }
-        };
-        Write {
-            object: ObjectRef::namespaced(kind, "default", name),
-            preconditions: Preconditions::default(),
-            manager: "somebody".into(),
-            change: Change::MergePatch { body: json!({ "spec": spec }) },
-        }
     }
 }
 
@@ -258,190 +335,101 @@ impl Explorer {
             .collect();
         Self {
             catalog,
-            decider: Decider::new(rules.fence),
+            decider: Decider::new(rules.config()),
             rules,
+            limits: bounds.limits(),
             bounds,
             toggle_writes,
             foreign_writes,
-            met: HashMap::new(),
+            table: Table::default(),
             moves_made: 0,
+            rests: 0,
+            state_bytes: 0,
+            first_part: 0,
         }
     }
 
-    fn initial(&mut self) -> State {
-        let mut state = State::default();
-        for object in manifests(&self.bounds) {
-            let content = self.catalog.intern(&object);
+    fn initial(&mut self, manifests: &[Value]) -> State {
+        let mut state = State { counted: self.bounds.replicas, ..State::default() };
+        for object in manifests {
+            let content = self.catalog.intern(object);
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
             let slot = match object["kind"].as_str() {
                 Some("Rollout") => ROLLOUT,
                 Some("VirtualService") => catalog::ROUTE,
                 Some("DestinationRule") => catalog::STABLE_SERVICE,
-                _ if object["metadata"]["name"] == "web-stable" => catalog::STABLE_SERVICE,
+                _ if name == "web-stable" => catalog::STABLE_SERVICE,
                 _ => catalog::CANARY_SERVICE,
             };
-            state.truth[slot].content = content;
-            state.truth[slot].version = 1;
+            state.truth.put(slot, content);
         }
         moves::start(&mut state, 0);
         state
     }
 
-    /// Runs one leader without faults: the first template, then the second. Returns the states of the second part.
-    fn undisturbed(&mut self) -> Result<Vec<State>, Violation> {
-        let mut state = self.initial();
-        let mut updated = false;
-        let mut seeds = Vec::new();
-        let mut trace = Vec::new();
-        for _ in 0..UNDISTURBED {
-            let step = self.calm_step(&state);
-            if let Some((chosen, mut next, broken)) = step {
-                trace.push(self.describe(&state, chosen));
-                if let Some(broken) = broken {
-                    return Err(Violation { broken, trace });
-                }
-                self.settle(&mut next);
-                if updated {
-                    seeds.push(next.clone());
-                }
-                state = next;
-            } else if updated {
-                let facts = self.catalog.facts(state.truth[ROLLOUT].content);
-                assert_eq!(
-                    facts.stable, facts.hash,
-                    "the undisturbed run ends promoted: {trace:#?}"
-                );
-                return Ok(seeds);
-            } else {
-                updated = true;
-                let second = self.catalog.intern_write(&write(image(2)), false);
-                let content = self.catalog.apply(state.truth[ROLLOUT].content, second);
-                state.truth[ROLLOUT].content = content.expect("the user may change the template");
-                state.truth[ROLLOUT].version += 1;
+    /// The user writes the second template.
+    fn update(&mut self, state: &mut State) {
+        let second = self.catalog.intern_write(&users_write(image(2)), false);
+        let done = self.others_write(state, ROLLOUT, second);
+        assert!(done.is_some(), "the user may change the template");
+    }
+
+    /// Makes the next move of the calm course, on the state itself. Returns it with the law that it broke; `None` at rest.
+    fn calm_step(&mut self, state: &mut State) -> Option<(Move, Option<Broken>)> {
+        let mut moves = Vec::with_capacity(32);
+        self.calm_moves(state, &mut moves);
+        for chosen in moves {
+            if !self.may(state, chosen) {
+                continue;
             }
-        }
-        let last = trace.split_off(trace.len().saturating_sub(40));
-        panic!("the undisturbed run does not settle; its last events: {last:#?}");
-    }
-
-    fn settle(&self, state: &mut State) -> u64 {
-        state.settle(|write| self.catalog.writes[write as usize].slot)
-    }
-
-    /// Makes the next move of the calm course.
-    fn calm_step(&mut self, state: &State) -> Option<(Move, State, Option<Broken>)> {
-        Self::calm_moves(state).into_iter().find_map(|chosen| {
-            let (next, broken) = self.make(state, chosen)?;
-            Some((chosen, next, broken))
-        })
-    }
-
-    fn planted(&mut self, seeds: &[State]) -> Vec<(u64, State)> {
-        let mut frontier = Vec::new();
-        for (index, mut seed) in seeds.iter().cloned().enumerate() {
-            let fingerprint = self.settle(&mut seed);
-            let index = u16::try_from(index).unwrap_or(u16::MAX);
-            if self.met.insert(fingerprint, (0, Move::Seed(index))).is_none() {
-                frontier.push((fingerprint, seed));
+            let mut next = *state;
+            if let Some(broken) = self.make(&mut next, chosen) {
+                next.settle(&mut Vec::with_capacity(256));
+                *state = next;
+                return Some((chosen, broken));
             }
-        }
-        frontier
-    }
-
-    /// Adds a state to the frontier if it is new; a broken law becomes a violation with its trace.
-    fn meet(
-        &mut self,
-        from: (u64, &State),
-        chosen: Move,
-        (mut next, broken): (State, Option<Broken>),
-        frontier: &mut Vec<(u64, State)>,
-        seeds: &[State],
-    ) -> Option<Violation> {
-        self.moves_made += 1;
-        if let Some(broken) = broken {
-            let mut trace = self.trace(seeds, from.0);
-            trace.push(self.describe(from.1, chosen));
-            return Some(Violation { broken, trace });
-        }
-        let fingerprint = self.settle(&mut next);
-        if let Entry::Vacant(vacant) = self.met.entry(fingerprint) {
-            vacant.insert((from.0, chosen));
-            frontier.push((fingerprint, next));
         }
         None
     }
 
-    fn by_events(&mut self, seeds: &[State]) -> Outcome {
-        let mut frontier = self.planted(seeds);
-        let mut depth = 0;
-        while !frontier.is_empty() {
-            depth += 1;
-            let mut next_frontier = Vec::new();
-            for (from, state) in &frontier {
-                for chosen in self.moves(state) {
-                    let Some(step) = self.make(state, chosen) else { continue };
-                    let found = self.meet((*from, state), chosen, step, &mut next_frontier, seeds);
-                    if found.is_some() {
-                        return self.outcome(depth, seeds.len(), false, found);
-                    }
+    /// Runs one leader without faults: the first template, then the second. Returns the states of the second part.
+    fn undisturbed(&mut self) -> Result<Vec<State>, Violation> {
+        let mut state = self.initial(&setup::manifests(&self.bounds));
+        let mut updated = false;
+        let mut seeds = Vec::new();
+        let mut trace = Vec::new();
+        for count in 0..UNDISTURBED {
+            let before = state;
+            if let Some((chosen, broken)) = self.calm_step(&mut state) {
+                trace.push(self.describe(&before, chosen));
+                if let Some(broken) = broken {
+                    let prefix = if updated {
+                        (self.first_part, Some(seeds.len() + 1))
+                    } else {
+                        (count + 1, None)
+                    };
+                    let scenario = self.scenario(&broken, prefix, &[]);
+                    return Err(Violation { broken, trace, scenario });
                 }
-                if self.met.len() >= self.bounds.max_states {
-                    return self.outcome(depth, seeds.len(), false, None);
+                if updated {
+                    seeds.push(state);
                 }
+            } else if updated {
+                let facts = self.catalog.facts(state.truth.content[ROLLOUT]);
+                if facts.stable == facts.hash {
+                    return Ok(seeds);
+                }
+                // It waits for a person: the rest is the user's, who may end the pause.
+                assert!(facts.waits_for_person, "the undisturbed run ends promoted: {trace:#?}");
+                return Ok(seeds);
+            } else {
+                updated = true;
+                self.first_part = count;
+                self.update(&mut state);
             }
-            frontier = next_frontier;
         }
-        self.outcome(depth, seeds.len(), true, None)
-    }
-
-    fn by_disturbances(&mut self, seeds: &[State], limit: usize) -> Outcome {
-        let mut level = self.planted(seeds);
-        for count in 0..=limit {
-            // First everything that follows by itself, so that a state is counted with its least number of disturbances.
-            let mut index = 0;
-            while let Some((from, state)) = level.get(index).cloned() {
-                index += 1;
-                if self.met.len() >= self.bounds.max_states {
-                    return self.outcome(count, seeds.len(), false, None);
-                }
-                let found = match self.calm_step(&state) {
-                    Some((chosen, next, broken)) => {
-                        self.meet((from, &state), chosen, (next, broken), &mut level, seeds)
-                    }
-                    None => self.rested(from, &state, seeds),
-                };
-                if found.is_some() {
-                    return self.outcome(count, seeds.len(), false, found);
-                }
-            }
-            if count == limit {
-                break;
-            }
-            let mut next_level = Vec::new();
-            for (from, state) in &level {
-                for chosen in self.disturbances(state) {
-                    let Some(step) = self.make(state, chosen) else { continue };
-                    let found = self.meet((*from, state), chosen, step, &mut next_level, seeds);
-                    if found.is_some() {
-                        return self.outcome(count + 1, seeds.len(), false, found);
-                    }
-                }
-                if self.met.len() >= self.bounds.max_states {
-                    return self.outcome(count + 1, seeds.len(), false, None);
-                }
-            }
-            level = next_level;
-        }
-        self.outcome(limit, seeds.len(), true, None)
-    }
-
-    /// Judges the end of a calm course, unless somebody still stands still.
-    fn rested(&mut self, at: u64, state: &State, seeds: &[State]) -> Option<Violation> {
-        let halted = |leader: &state::Leader| leader.stalled || leader.held != 0;
-        if state.leaders.iter().any(halted) {
-            return None;
-        }
-        let broken = laws::rest(&self.catalog, state)?;
-        Some(Violation { broken, trace: self.trace(seeds, at) })
+        let last = trace.split_off(trace.len().saturating_sub(40));
+        panic!("the undisturbed run does not settle; its last events: {last:#?}");
     }
 
     fn outcome(
@@ -452,104 +440,17 @@ impl Explorer {
         violation: Option<Violation>,
     ) -> Outcome {
         Outcome {
-            states: self.met.len(),
+            states: self.table.len(),
             moves: self.moves_made,
             depth,
             decisions: self.decider.sights(),
             seeds,
+            rests: self.rests,
+            longest_course: self.table.longest_course().unwrap_or(0),
+            state_bytes: self.state_bytes.max(self.table.bytes()),
+            other_bytes: self.catalog.bytes() + self.decider.bytes(),
             complete,
             violation,
         }
     }
-
-    /// Tells how the search came to a state, by making the moves again.
-    fn trace(&mut self, seeds: &[State], end: u64) -> Vec<String> {
-        let mut chosen = Vec::new();
-        let mut at = end;
-        while let Some((before, by)) = self.met.get(&at) {
-            chosen.push(*by);
-            at = *before;
-        }
-        let mut trace = Vec::new();
-        let mut state = State::default();
-        for chosen in chosen.into_iter().rev() {
-            trace.push(self.describe(&state, chosen));
-            match chosen {
-                Move::Seed(index) => state = seeds[usize::from(index)].clone(),
-                _ => {
-                    let (next, _) = self.make(&state, chosen).expect("it was made before");
-                    state = next;
-                }
-            }
-            self.settle(&mut state);
-        }
-        trace
-    }
-}
-
-fn routes(routing: Routing, canary: u8) -> Value {
-    let destination = |role: &str, weight: u8| {
-        let to = match routing {
-            Routing::Hosts => json!({ "host": format!("web-{role}") }),
-            Routing::Subsets => json!({ "host": "web", "subset": role }),
-        };
-        json!({ "destination": to, "weight": weight })
-    };
-    json!([destination("stable", 100 - canary), destination("canary", canary)])
-}
-
-fn subsets() -> Value {
-    let subset = |role: &str| json!({ "name": role, "labels": { "app": "web" } });
-    json!([subset("stable"), subset("canary")])
-}
-
-fn manifests(bounds: &Bounds) -> Vec<Value> {
-    let weights = bounds.steps.iter().map(|weight| json!({ "setWeight": weight }));
-    let steps: Vec<Value> = weights.chain(bounds.answers.map(|_| runs::step())).collect();
-    let metadata = |name: &str| json!({ "name": name, "namespace": "default", "generation": 1 });
-    let service = |name: &str| {
-        json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": metadata(name),
-            "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80 }] },
-        })
-    };
-    let mut istio = json!({ "virtualService": { "name": "web", "routes": ["primary"] } });
-    let mut canary = json!({ "steps": steps });
-    let mut objects = match bounds.routing {
-        Routing::Hosts => {
-            canary["canaryService"] = json!("web-canary");
-            canary["stableService"] = json!("web-stable");
-            vec![service("web-stable"), service("web-canary")]
-        }
-        Routing::Subsets => {
-            istio["destinationRule"] = json!({
-                "name": "web", "canarySubsetName": "canary", "stableSubsetName": "stable",
-            });
-            vec![json!({
-                "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
-                "metadata": metadata("web"),
-                "spec": { "host": "web", "subsets": subsets() },
-            })]
-        }
-    };
-    canary["trafficRouting"] = json!({ "istio": istio });
-    let labels = json!({ "app": "web" });
-    objects.push(json!({
-        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": metadata("web"),
-        "spec": {
-            "replicas": 2,
-            "selector": { "matchLabels": labels },
-            "template": {
-                "metadata": { "labels": labels },
-                "spec": { "containers": [{ "name": "web", "image": "demo:1" }] },
-            },
-            "strategy": { "canary": canary },
-        },
-    }));
-    let route = json!({ "name": "primary", "route": routes(bounds.routing, 0) });
-    objects.push(json!({
-        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata("web"),
-        "spec": { "hosts": ["web"], "http": [route] },
-    }));
-    objects
 }

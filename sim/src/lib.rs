@@ -10,8 +10,14 @@ pub mod explore;
 pub mod faults;
 pub mod observe;
 pub mod scenario;
+#[cfg(debug_assertions)]
+pub mod seeds;
 pub mod serve;
 pub mod service;
 pub mod simulate;
+pub mod solo;
 pub mod workloads;
 pub mod world;
+
+#[cfg(test)]
+mod hostile;

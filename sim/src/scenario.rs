@@ -55,6 +55,9 @@ pub struct Scenario {
     /// Seconds after which the scenario ends; it ends earlier if nothing is pending. Default 600.
     #[serde(default = "ten_minutes")]
     pub until: f64,
+    /// Events out of any order that time gives: played on the explorer's model ([`crate::explore::replay`]).
+    #[serde(default)]
+    pub interleaving: Option<Vec<String>>,
 }
 
 fn ten_minutes() -> f64 {
@@ -190,6 +193,9 @@ impl Scenario {
     /// # Errors
     /// If the API server refuses an object or an event of the scenario.
     pub fn run(&self) -> Result<Transcript, ScenarioError> {
+        if let Some(events) = &self.interleaving {
+            return self.replay(events);
+        }
         let default = WorkloadConfig::default();
         let config = WorkloadConfig {
             ready_after: self.pods.ready_after_seconds.map_or(default.ready_after, seconds),
@@ -227,6 +233,21 @@ impl Scenario {
             }
         }
         transcript.end(&world);
+        Ok(transcript)
+    }
+}
+
+impl Scenario {
+    fn replay(&self, events: &[String]) -> Result<Transcript, ScenarioError> {
+        let replay = crate::explore::replay::run(&self.manifests, events)
+            .map_err(ScenarioError::Malformed)?;
+        let mut transcript = Transcript::new(start());
+        for line in &replay.lines {
+            transcript.line(start(), line);
+        }
+        if let Some(broken) = &replay.broken {
+            transcript.violation(start(), &format!("{}: {}", broken.law, broken.detail));
+        }
         Ok(transcript)
     }
 }

@@ -42,6 +42,15 @@ pub(crate) fn bed(arguments: &[String]) -> Result<()> {
     run(Command::new(target().join("sluice-bed")).args(arguments))
 }
 
+/// Builds the explorer and runs it.
+///
+/// # Errors
+/// If a law is broken, a search was not complete, or a seeded defect was not caught.
+pub(crate) fn explore(options: &[&str], passed: &Passed) -> Result<()> {
+    binaries()?;
+    run(Command::new(target().join("sluice-explore")).args(options).args(&passed.arguments))
+}
+
 /// Runs a program that is built already.
 ///
 /// # Errors
@@ -60,8 +69,8 @@ pub(crate) fn kustomize() -> Result<String> {
 
 /// Builds the programs that the bed and the demo start: one selection, so that dependencies are built once.
 fn binaries() -> Result<()> {
-    let packages = ["-p", "sluice-controller", "-p", "sluice-cli", "-p", "sluice-e2e"];
-    run(cargo().arg("build").args(packages).arg("--bins"))
+    let packages = ["sluice-controller", "sluice-cli", "sluice-e2e", "sluice-sim"];
+    run(cargo().arg("build").args(packages.map(|name| ["-p", name]).as_flattened()).arg("--bins"))
 }
 
 /// Folder of the programs of the development profile.

@@ -14,7 +14,8 @@ pub(crate) struct Options {
     without_bed: bool,
 }
 
-/// Runs formatting, tidy, lints, and all tests of the workspace, those on the bed included.
+/// Runs formatting, tidy, lints, and all tests of the workspace, those on the bed included; then
+/// the suite against seeded defects, and the explorer.
 ///
 /// One selection of packages for everything that is linked: each further selection would unify features anew and build
 /// most dependencies once more.
@@ -42,5 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         stage("parts of the bed", || delegate::built("sluice-bed", &["parts"]))?;
         tests.env("SLUICE_KUSTOMIZE", delegate::kustomize()?);
     }
-    stage("tests", || execute(&mut tests))
+    stage("tests", || execute(&mut tests))?;
+    stage("seeded defects", || delegate::built("sluice-explore", &["--seeds"]))?;
+    stage("explorer", || delegate::built("sluice-explore", &[]))
 }

@@ -3,6 +3,7 @@
 mod edges;
 mod files;
 mod packages;
+mod seeds;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -22,6 +23,7 @@ pub(crate) fn run() -> Result<()> {
     findings.extend(edges::purity()?);
     findings.extend(files::check(root.as_ref())?);
     findings.extend(packages::check(&metadata));
+    findings.extend(seeds::check(root.as_ref(), &metadata)?);
     findings.extend(chart::check(root.as_ref(), &metadata)?);
     for finding in &findings {
         println!("{finding}");

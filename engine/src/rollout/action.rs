@@ -68,7 +68,9 @@ impl Target {
     }
 
     fn stamped(&self, mut body: Value) -> Value {
-        if let Some((key, value)) = &self.stamp {
+        if let Some((key, value)) = &self.stamp
+            && !seeded!(StampNotLeft)
+        {
             annotate(&mut body, key, json!(value));
         }
         body

@@ -29,7 +29,11 @@ pub(crate) fn capacity(
 
 fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Capacity) {
     if let Some(stable) = s.stable.filter(|_| !s.is_promoted()) {
-        let size = dynamic::stable_size(s, traffic, abort, stable);
+        let size = if seeded!(StableShrinksAlong) {
+            s.n.saturating_sub(s.current_available())
+        } else {
+            dynamic::stable_size(s, traffic, abort, stable)
+        };
         let shrinks = size < stable.replicas && dynamic::is_on(s);
         if !shrinks || settled(s, traffic, s.view.config.route_confirmation, out) {
             resize(s, stable, size, false, out);
@@ -51,12 +55,15 @@ fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Cap
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(0));
     for older in s.older.iter().filter(|rs| rs.replicas > 0) {
         let hash = older.hash().unwrap_or_default();
-        if traffic.reaches(hash) || named_by_service(s, hash) {
+        // With no replicas there is nothing to serve: what a destination still reaches goes too.
+        let reached = s.n > 0 && (traffic.reaches(hash) || named_by_service(s, hash));
+        if reached && !seeded!(ReachedSetRetired) {
             drain_older(s, traffic, older, out);
             continue;
         }
         waiting += 1;
-        retire_older(s, traffic, older, waiting > limit, out);
+        let at_once = waiting > limit || seeded!(OldSetsWithoutDelay);
+        retire_older(s, traffic, older, at_once, out);
     }
 }
 
@@ -77,8 +84,12 @@ fn current_size(s: &Situation<'_>, traffic: &Traffic<'_>, current: Set<'_>) -> u
         return s.n;
     }
     let carried = routed_size(s.canary, s.n, traffic.weight_of(&s.hash));
+    let carried = if seeded!(SizeBelowWeight) { 0 } else { carried };
     let least = dynamic::least(s, traffic);
     if s.is_changed() {
+        if seeded!(ChangedTemplateShrinks) {
+            return carried;
+        }
         return current.replicas.max(carried);
     }
     if s.is_paused_by_user() || s.has_pause("InconclusiveAnalysisRun") {
@@ -87,7 +98,11 @@ fn current_size(s: &Situation<'_>, traffic: &Traffic<'_>, current: Set<'_>) -> u
     }
     let index = if s.skips_steps() { s.steps.len() } else { s.index() };
     match explicit_scale(s.canary, s.steps, index, s.n) {
-        Some(size) => size.max(least),
+        // Requests need somebody to go to, whatever the step declares.
+        Some(size) => {
+            let serves = s.n > 0 && (weight_at(s.steps, index) > 0 || carried > 0);
+            size.max(least).max(u32::from(serves))
+        }
         None => routed_size(s.canary, s.n, weight_at(s.steps, index)).max(carried).max(least),
     }
 }
@@ -107,11 +122,12 @@ fn retire_aborted(s: &Situation<'_>, traffic: &Traffic<'_>, set: Set<'_>, out: &
         resize(s, set, carried, false, out);
         return;
     }
-    if set.replicas == 0 || delay <= 0 || traffic.reaches_with_weight(&s.hash) {
+    let served = traffic.reaches_with_weight(&s.hash) && !seeded!(AbortedGoesWithWeight);
+    if set.replicas == 0 || delay <= 0 || served {
         return;
     }
     match deadline_of(set) {
-        None if s.stable_available() >= s.n => {
+        None if s.stable_available() >= s.n || seeded!(AbortedGoesBeforeStable) => {
             let at = s.now() + Duration::seconds(i64::from(delay));
             out.deadlines.push(set_deadline(s, set, at));
         }
@@ -159,7 +175,7 @@ fn retire_older(
 fn spares(s: &Situation<'_>) -> bool {
     let available = total(s.owned().map(|rs| rs.available()));
     let must = s.n.saturating_sub(Bounds::of(s.canary, s.n).unavailable);
-    available > must || s.n == 0
+    available > must || s.n == 0 || seeded!(SparesEverything)
 }
 
 /// Whether routes and switches have been still for `delay`, so that no proxy sends to where traffic was before.
@@ -201,7 +217,7 @@ pub(crate) fn shrinks_to(
 
 fn passed(s: &Situation<'_>, at: Option<DateTime<Utc>>, out: &mut Capacity) -> bool {
     let Some(at) = at else { return true };
-    if s.now() >= at {
+    if s.now() >= at || seeded!(ScaleDownAtOnce) {
         return true;
     }
     wait_for_proxies(at, out);

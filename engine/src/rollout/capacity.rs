@@ -33,12 +33,12 @@ pub(crate) struct Capacity {
 pub(crate) fn resize(s: &Roles<'_>, set: Set<'_>, to: u32, keep: bool, out: &mut Capacity) {
     let has_deadline = set.meta.annotations.contains_key(labels::SCALE_DOWN_DEADLINE);
     let mut annotations = BTreeMap::new();
-    if has_deadline && (keep || to == 0) {
+    if has_deadline && (keep || to == 0) && !seeded!(DeadlineStays) {
         annotations.insert(labels::SCALE_DOWN_DEADLINE.to_owned(), None);
     }
     let target = Target::of(s.view, set.object(), &set.meta);
     if to == set.replicas {
-        if has_deadline && keep {
+        if has_deadline && keep && !seeded!(DeadlineStays) {
             out.deadlines.push(Action::Annotate { target, annotations });
         }
         return;
@@ -86,6 +86,7 @@ pub(crate) fn deadline_of(set: Set<'_>) -> Option<DateTime<Utc>> {
 pub(crate) fn set_deadline(s: &Roles<'_>, set: Set<'_>, at: DateTime<Utc>) -> Action {
     // Whole seconds, rounded up: a deadline must not come early.
     let at = if at.timestamp_subsec_nanos() > 0 { at + Duration::seconds(1) } else { at };
+    let at = if seeded!(DeadlineEarly) { at - Duration::seconds(1) } else { at };
     let text = at.to_rfc3339_opts(SecondsFormat::Secs, true);
     Action::Annotate {
         target: Target::of(s.view, set.object(), &set.meta),

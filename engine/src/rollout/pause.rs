@@ -40,12 +40,15 @@ pub(crate) fn state_of(s: &Roles<'_>, reason: &str, length: Option<Duration>) ->
     let condition = s.status().pause_conditions.iter().flatten().find(|c| c.reason == reason);
     match (condition, length) {
         (Some(condition), Some(length)) => {
-            let start = condition.start_time.at() + Duration::seconds(1);
+            let rounding = Duration::seconds(i64::from(!seeded!(PauseShort)));
+            let start = condition.start_time.at() + rounding;
             let end = start.checked_add_signed(length).unwrap_or(DateTime::<Utc>::MAX_UTC);
             if s.now() >= end { PauseState::Over } else { PauseState::Until(end) }
         }
         (Some(_), None) => PauseState::UntilPromoted,
-        (None, _) if s.status().controller_pause == Some(true) => PauseState::Over,
+        (None, _) if s.status().controller_pause == Some(true) && !seeded!(PauseAgain) => {
+            PauseState::Over
+        }
         (None, _) => PauseState::NotStarted,
     }
 }

@@ -32,6 +32,7 @@ impl Threshold {
         }
         match self {
             Self::All => wanted,
+            Self::Percent(percent) if seeded!(ThresholdMayBeZero) => wanted * percent / 100,
             Self::Percent(percent) => share(wanted, percent).max(1),
             Self::Pods(pods) => pods.min(wanted).max(1),
         }
@@ -41,6 +42,10 @@ impl Threshold {
 /// Returns `ceil(total * percent / 100)`.
 pub(crate) fn share(total: u32, percent: u32) -> u32 {
     let product = u64::from(total) * u64::from(percent);
+    if seeded!(ShareRoundsDown) {
+        return u32::try_from(product / 100).unwrap_or(u32::MAX);
+    }
+    let product = if seeded!(ShareOneMore) { product + 100 } else { product };
     u32::try_from(product.div_ceil(100)).unwrap_or(u32::MAX)
 }
 
@@ -55,6 +60,7 @@ pub(crate) fn carried(available: u32, total: u32) -> u32 {
         return 0;
     }
     let percent = u64::from(available) * 100 / u64::from(total);
+    let percent = if seeded!(CarriedRoundsUp) { percent + 1 } else { percent };
     u32::try_from(percent.min(100)).unwrap_or(100)
 }
 
@@ -63,7 +69,10 @@ pub(crate) fn weight_at(steps: &[CanaryStep], index: usize) -> u32 {
     if index >= steps.len() {
         return 100;
     }
-    let weight = steps.iter().take(index + 1).rev().find_map(|step| step.set_weight);
+    let late = usize::from(seeded!(WeightOneStepLate));
+    let early = usize::from(seeded!(WeightOneStepEarly));
+    let reach = index + 1 + early - late;
+    let weight = steps.iter().take(reach).rev().find_map(|step| step.set_weight);
     u32::try_from(weight.unwrap_or(0)).unwrap_or(0).min(100)
 }
 
@@ -78,8 +87,9 @@ pub(crate) fn explicit_scale(
     if index >= steps.len() {
         return None;
     }
-    let scale = steps.iter().take(index + 1).rev().find_map(|s| s.set_canary_scale.as_ref())?;
-    if scale.match_traffic_weight == Some(true) {
+    let reach = index + 1 - usize::from(seeded!(ScaleOneStepLate));
+    let scale = steps.iter().take(reach).rev().find_map(|s| s.set_canary_scale.as_ref())?;
+    if scale.match_traffic_weight == Some(true) && !seeded!(MatchWeightIgnored) {
         return None;
     }
     let number = |value: i32| u32::try_from(value).unwrap_or(0);
@@ -92,7 +102,7 @@ pub(crate) fn routed_size(canary: &CanaryStrategy, n: u32, weight: u32) -> u32 {
     if size == 0 {
         return 0;
     }
-    let least = canary.min_pods_per_replica_set.unwrap_or(0);
+    let least = canary.min_pods_per_replica_set.filter(|_| !seeded!(LeastPodsIgnored)).unwrap_or(0);
     size.max(u32::try_from(least).unwrap_or(0).min(n))
 }
 
@@ -106,10 +116,13 @@ pub(crate) struct Bounds {
 impl Bounds {
     pub(crate) fn of(canary: &CanaryStrategy, n: u32) -> Self {
         let quarter = sluice_crds::intstr::IntOrString::String("25%".to_owned());
-        let surge = canary.max_surge.as_ref().unwrap_or(&quarter).scaled(n, true).unwrap_or(0);
+        let up = !seeded!(SurgeRoundsDown);
+        let surge = canary.max_surge.as_ref().unwrap_or(&quarter).scaled(n, up).unwrap_or(0);
+        let up = seeded!(UnavailableRoundsUp);
         let unavailable =
-            canary.max_unavailable.as_ref().unwrap_or(&quarter).scaled(n, false).unwrap_or(0);
-        let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable };
+            canary.max_unavailable.as_ref().unwrap_or(&quarter).scaled(n, up).unwrap_or(0);
+        let stuck = surge == 0 && unavailable == 0 && !seeded!(NoRoomToMove);
+        let unavailable = if stuck { 1 } else { unavailable };
         Self { surge, unavailable: unavailable.min(n) }
     }
 }
@@ -123,7 +136,8 @@ pub(crate) fn basic_target(n: u32, weight: u32, surge: u32) -> (u32, u32) {
         return (0, 0);
     }
     let weight = weight.min(100);
-    let empty_allowed = weight == 0 || weight == 100 || (n == 1 && surge == 0);
+    let empty_allowed =
+        weight == 0 || weight == 100 || (n == 1 && surge == 0) || seeded!(EmptyCanary);
     let floor =
         |total: u32| u32::try_from(u64::from(total) * u64::from(weight) / 100).unwrap_or(u32::MAX);
     let tied = |total: u32| (u64::from(total) * u64::from(weight)) % 100 == 50;
@@ -151,7 +165,7 @@ pub(crate) fn basic_target(n: u32, weight: u32, surge: u32) -> (u32, u32) {
     for candidate in candidates {
         let better = best.is_none_or(|best| {
             let ((a, at), (b, bt)) = (distance(&candidate), distance(&best));
-            a * bt < b * at
+            a * bt < b * at || (a * bt == b * at && seeded!(TieGoesLast))
         });
         if better {
             best = Some(candidate);
@@ -208,7 +222,8 @@ pub(crate) fn basic_sizes(basic: &Basic) -> BasicSizes {
     };
     let all = [current.spec, stable.spec].into_iter().chain(sizes.older.iter().copied());
     let total = total(all);
-    let mut room = basic.n.saturating_add(basic.bounds.surge).saturating_sub(total);
+    let more = u32::from(seeded!(SurgeOneMore));
+    let mut room = basic.n.saturating_add(basic.bounds.surge + more).saturating_sub(total);
     if stable_target > stable.spec {
         let more = room.min(stable_target - stable.spec);
         sizes.stable += more;
@@ -221,7 +236,7 @@ pub(crate) fn basic_sizes(basic: &Basic) -> BasicSizes {
         return sizes;
     }
     let mut all = basic.current.iter().chain(&basic.stable).chain(&basic.older);
-    if all.all(|size| size.observed) {
+    if all.all(|size| size.observed) || seeded!(ShrinksUnobserved) {
         shrink(basic, &mut sizes, canary_target, stable_target);
     }
     sizes
@@ -233,7 +248,8 @@ fn shrink(basic: &Basic, sizes: &mut BasicSizes, canary_target: u32, stable_targ
     let stable = basic.stable.unwrap_or_default();
     let available: u32 =
         total([current, stable].iter().chain(&basic.older).map(|size| size.available));
-    let least = basic.n.saturating_sub(basic.bounds.unavailable);
+    let more = u32::from(seeded!(UnavailableOneMore));
+    let least = basic.n.saturating_sub(basic.bounds.unavailable + more);
     let mut spare = available.saturating_sub(least);
     let mut old_left = false;
     for (wanted, size) in sizes.older.iter_mut().zip(&basic.older) {
@@ -242,7 +258,7 @@ fn shrink(basic: &Basic, sizes: &mut BasicSizes, canary_target: u32, stable_targ
         *wanted = size.available.min(size.spec) - taken.min(size.available.min(size.spec));
         old_left |= *wanted > 0 || size.spec > 0;
     }
-    if old_left {
+    if old_left && !seeded!(OldSetsLast) {
         return;
     }
     // Pods that are not available cost nothing to take, in the direction in which the set shrinks.

@@ -114,6 +114,9 @@ impl<'a> Traffic<'a> {
         let share = |to: &Destination<'_>| {
             if to.hash.as_deref() == Some(hash) { to.weight } else { 0 }
         };
+        if seeded!(StableShareForgotten) {
+            return share(&self.canary);
+        }
         (share(&self.canary) + share(&self.stable)).min(100)
     }
 
@@ -203,7 +206,8 @@ impl<'a> Traffic<'a> {
             .iter()
             .filter(|_| !observed)
             .filter_map(|(route, _)| instant_of(&route.meta, labels::ROUTED_AT));
-        let switched = switches.iter().filter_map(|to| instant_of(to.meta?, labels::SWITCHED_AT));
+        let switches = switches.iter().filter(|_| !seeded!(SwitchForgotten));
+        let switched = switches.filter_map(|to| instant_of(to.meta?, labels::SWITCHED_AT));
         routed.chain(switched).max()
     }
 }
@@ -392,7 +396,12 @@ fn split(
     let to = destinations::services(s.rollout, s.canary);
     TrafficSplit {
         canary: side(to.canary, rule.map(|r| r.canary_subset()), canary, weight),
-        stable: side(to.stable, rule.map(|r| r.stable_subset()), stable, rest),
+        stable: side(
+            to.stable,
+            rule.map(|r| r.stable_subset()),
+            stable,
+            if seeded!(WeightsUnbalanced) { 100 } else { rest },
+        ),
         extra: wanted.extra.clone(),
         rules: wanted.rules.clone(),
     }

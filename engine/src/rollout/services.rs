@@ -56,7 +56,7 @@ fn canary_set<'a>(
     traffic: Option<&Traffic<'_>>,
     abort: &Abort,
 ) -> Option<Set<'a>> {
-    if !abort.is_on() {
+    if !abort.is_on() || seeded!(AbortKeepsTarget) {
         return s.current;
     }
     match traffic {
@@ -76,13 +76,15 @@ fn may_switch(
     let adopted =
         service.meta.annotations.contains_key(labels::MANAGED_BY) || service.hash().is_some();
     let enough = if adopted { available >= 1 } else { to.replicas > 0 && available >= to.replicas };
-    enough && traffic.is_none_or(|traffic| weight_allows(s, traffic, role, available))
+    (enough || seeded!(SwitchOntoNothing))
+        && traffic.is_none_or(|traffic| weight_allows(s, traffic, role, available))
 }
 
 /// S6: what a destination resolves to changes while it has no weight and no route of its own, or onto Pods that can carry its
 /// weight.
 fn weight_allows(s: &Situation<'_>, traffic: &Traffic<'_>, role: Role, available: u32) -> bool {
     match role {
+        _ if seeded!(SwitchUnderWeight) => true,
         // Users reach a preview at no time, and an active Service is none of a canary.
         Role::Canary | Role::Preview => !traffic.canary_serves(),
         Role::Stable | Role::Active => {
@@ -138,7 +140,8 @@ fn subsets(
     let hash_of = |set: Option<Set<'_>>| set.and_then(|rs| rs.hash()).map(str::to_owned);
     let allowed = |role: Role, set: Option<Set<'_>>| {
         set.is_some_and(|set| {
-            set.available() >= 1 && weight_allows(s, traffic, role, set.available())
+            seeded!(SubsetsAtOnce)
+                || (set.available() >= 1 && weight_allows(s, traffic, role, set.available()))
         })
     };
     let stable = if allowed(Role::Stable, s.stable) {

@@ -4,7 +4,7 @@ use super::abort::Abort;
 use super::replicas::{carried, explicit_scale, share, weight_at};
 use super::routes::{Destination, Traffic};
 use super::situation::Situation;
-use super::{dynamic, rules, versions};
+use super::{dynamic, pause, rules, versions};
 use crate::plan::{Wake, WakeReason};
 use crate::traffic::{ExtraDestination, RouteRule};
 
@@ -140,11 +140,11 @@ fn weigh(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) -> Split {
         // abort can wait for proxies then: the weight is not on what failed.
         return lower(s, traffic, 0);
     }
-    if abort.is_on() || is_dead(s) {
+    if abort.is_on() || (is_dead(s) && !seeded!(DeadCanaryKept)) {
         return astray(s, traffic).unwrap_or_else(|| Split::to(retreat(s, traffic)));
     }
     let wanted = wanted(s, present);
-    if let Some(left) = left(s, present) {
+    if let Some(left) = left(s, present).filter(|_| !seeded!(LostPodsIgnored)) {
         let mut split = lower(s, traffic, left.min(wanted));
         split.waits.get_or_insert_with(|| {
             format!(
@@ -193,20 +193,24 @@ fn wanted(s: &Situation<'_>, present: u32) -> u32 {
         return 0;
     }
     let index = if s.skips_steps() { s.steps.len() } else { s.index() };
-    let weight = weight_at(s.steps, index);
+    let weight = weight_at(s.steps, index + usize::from(seeded!(WeightOfNextStep)));
     if s.skips_steps() && dynamic::is_on(s) {
         // The stable set leaves as much room as the canary takes over.
         return present.max(carried(s.current_available(), s.n));
     }
-    if weight == present || s.current_available() >= canary_need(s, weight) {
+    if weight == present || s.current_available() >= canary_need(s, weight) || seeded!(RaiseUnready)
+    {
         return weight;
     }
-    match index.checked_sub(1) {
-        Some(before) if index < s.steps.len() => weight_at(s.steps, before),
-        Some(_) => present,
-        None if s.steps.is_empty() => present,
-        None => 0,
+    if index >= s.steps.len() {
+        return present;
     }
+    reached(s).map_or(0, |reached| weight_at(s.steps, reached))
+}
+
+/// The last step whose weight was reached: the present one once it pauses, before that the one before it.
+fn reached(s: &Situation<'_>) -> Option<usize> {
+    if s.has_pause(pause::STEP) { Some(s.index()) } else { s.index().checked_sub(1) }
 }
 
 /// Returns the weight that the live Pods of the canary carry, if some that carried it were lost (F25): each keeps its share.
@@ -250,6 +254,9 @@ pub(crate) fn is_dead(s: &Situation<'_>) -> bool {
 
 fn raise(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
     let need = canary_need(s, wanted);
+    if seeded!(RaiseUnready) {
+        return Split::to(wanted);
+    }
     if let Some(split) = not_ready(s, &traffic.canary, &s.hash, need) {
         return split;
     }
@@ -258,10 +265,13 @@ fn raise(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
 
 /// Weight returns to the stable destination after promotion, once it resolves to the promoted revision.
 fn give_back(s: &Situation<'_>, traffic: &Traffic<'_>) -> Split {
+    if seeded!(WeightNeverGivenBack) {
+        return Split::default();
+    }
     if traffic.canary.weight == 0 && traffic.stable.least == 100 {
         return Split::to(0);
     }
-    if traffic.stable.hash.as_deref() != Some(s.hash.as_str()) {
+    if traffic.stable.hash.as_deref() != Some(s.hash.as_str()) && !seeded!(GiveBackBlindly) {
         return Split::default();
     }
     let need = stable_need(s, 100);
@@ -277,8 +287,8 @@ fn give_back(s: &Situation<'_>, traffic: &Traffic<'_>) -> Split {
 /// Holds weight that was taken away because of lost Pods, or of what the canary destination reached, until the routes have
 /// been still for a while: Pods that come and go must not take the weight with them each time.
 fn regain(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
-    let before = s.index().checked_sub(1).map(|before| weight_at(s.steps, before))?;
-    if s.skips_steps() || traffic.canary.weight >= before {
+    let before = reached(s).map(|reached| weight_at(s.steps, reached))?;
+    if s.skips_steps() || traffic.canary.weight >= before || seeded!(RegainAtOnce) {
         return None;
     }
     let at = traffic.routed_at()? + s.view.config.route_confirmation;
@@ -293,7 +303,7 @@ fn regain(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
 /// Less weight for the canary than it has: as much less as the stable set can carry.
 fn lower(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
     let present = traffic.canary.weight;
-    if present <= wanted {
+    if present <= wanted || seeded!(LowerAtOnce) {
         return Split::to(wanted);
     }
     if let Some(split) = astray(s, traffic) {
@@ -303,9 +313,16 @@ fn lower(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
     // A stable destination that was switched a moment ago, or whose endpoints are not listed yet, takes no weight either.
     let known = traffic.stable.hash.is_some();
     let carries = if known { traffic.stable.ready(s.view, stable) } else { s.stable_available() };
-    let to = (wanted..present).find(|to| carries >= stable_need(s, 100 - to));
+    // A threshold lets it carry with Pods on their way, not without them (S2); what leaves lost Pods goes all the same.
+    let reached = traffic.canary.hash.as_deref() == Some(s.hash.as_str());
+    let is_lost = reached && (is_dead(s) || left(s, present).is_some());
+    let size = s.stable.map_or(0, |rs| rs.replicas);
+    let is_sized = |weight: u32| is_lost || size >= share(s.n, weight);
+    let is_carried = |weight: u32| carries >= stable_need(s, weight) && is_sized(weight);
+    let to = (wanted..present).find(|to| is_carried(100 - to));
     let Some(to) = to else {
-        let need = stable_need(s, 100 - wanted);
+        let rest = 100 - wanted;
+        let need = if is_sized(rest) { stable_need(s, rest) } else { share(s.n, rest) };
         return Split::hold(format!(
             "{need} available Pods of the stable revision before it gets {} % of traffic; there are {carries}",
             100 - wanted
@@ -320,7 +337,8 @@ fn lower(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
 /// the former one, and weight that leaves the canary would go there.
 fn astray(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
     let reached = traffic.stable.hash.as_deref()?;
-    (traffic.canary.weight > 0 && Some(reached) != s.stable_hash).then(|| {
+    let astray = traffic.canary.weight > 0 && Some(reached) != s.stable_hash;
+    (astray && !seeded!(AstrayIgnored)).then(|| {
         Split::hold(format!(
             "{} to reach the stable revision, not {reached}",
             traffic.stable.object
@@ -331,13 +349,18 @@ fn astray(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
 /// The canary's least feasible weight: none, unless the stable set cannot carry all and the canary can carry the rest.
 fn retreat(s: &Situation<'_>, traffic: &Traffic<'_>) -> u32 {
     let present = traffic.canary.weight;
+    if seeded!(RetreatNever) {
+        return present;
+    }
     // A stable set that grows has Pods that no endpoint lists yet.
     let grows = dynamic::is_on(s);
     let available = match s.stable_hash {
         Some(stable) if grows => traffic.stable.ready(s.view, stable),
         _ => s.stable_available(),
     };
-    if present == 0 || available >= stable_need(s, 100) {
+    let is_sized = s.stable.is_some_and(|rs| rs.replicas >= s.n);
+    let whole = available >= stable_need(s, 100) && is_sized;
+    if present == 0 || whole || seeded!(RetreatAll) {
         return 0;
     }
     let rest = 100_u32.saturating_sub(carried(available, s.n)).min(present);
@@ -357,7 +380,7 @@ pub(crate) fn not_ready(
     need: u32,
 ) -> Option<Split> {
     let listed = to.ready(s.view, hash);
-    if listed < need {
+    if listed < need && !seeded!(EndpointsIgnored) {
         let what = format!(
             "{need} ready endpoints of revision {hash} in {}; there are {listed}",
             to.object
@@ -365,7 +388,7 @@ pub(crate) fn not_ready(
         return Some(Split::hold(what));
     }
     let at = to.confirmed_at(&s.view.config)?;
-    if s.now() >= at {
+    if s.now() >= at || seeded!(ConfirmationIgnored) {
         return None;
     }
     let mut split = Split::hold(format!("proxies to learn what {} selects", to.object));

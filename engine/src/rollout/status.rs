@@ -13,6 +13,7 @@ use sluice_crds::rollout::status::{
 use super::analysis::Verdicts;
 use super::blue_green::{self, BlueGreen, Switched};
 use super::destinations::after_promotion;
+use super::fencing::is_made_up;
 use super::pause;
 use super::problems::Problem;
 use super::routes::Traffic;
@@ -51,7 +52,8 @@ pub(crate) struct Inputs<'a> {
 pub(crate) fn next(s: &Roles<'_>, inputs: &Inputs<'_>) -> (RolloutStatus, Vec<Notice>) {
     let mut status = s.status().clone();
     let mut notices = Vec::new();
-    status.observed_generation = Some(s.rollout.meta.generation.to_string());
+    let ahead = i64::from(seeded!(ObservedAhead));
+    status.observed_generation = Some((s.rollout.meta.generation + ahead).to_string());
     apply(s, inputs.transition, &mut status, &mut notices);
     counts(s, &mut status);
     match inputs.part {
@@ -120,7 +122,8 @@ fn apply(
             status.abort = None;
             status.aborted_at = None;
             status.current_step_index = (len > 0).then_some(0);
-            let attempt = s.sluice().attempt.unwrap_or(1).saturating_add(1);
+            let more = i64::from(!seeded!(RetryOldRuns));
+            let attempt = s.sluice().attempt.unwrap_or(1).saturating_add(more);
             let own = sluice(status);
             own.attempt = Some(attempt);
             own.abort_cause = None;
@@ -140,6 +143,10 @@ fn apply(
         }
         Transition::Resume => status.controller_pause = None,
         Transition::DropPause => forget_pauses(status),
+        Transition::EndPause => {
+            status.pause_conditions = None;
+            status.controller_pause = Some(true);
+        }
         Transition::CheckPoint => {
             blue_green::pass_check_point(s, status);
             forget_pauses(status);
@@ -155,9 +162,14 @@ fn reset(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
     let edits_of_finished = s.is_promoted() && !new_revision;
     status.current_pod_hash = Some(s.hash.clone());
     status.current_step_hash = (!s.step_hash.is_empty()).then(|| s.step_hash.clone());
-    status.current_step_index = (len > 0).then_some(if skip { len } else { 0 });
-    status.abort = None;
-    status.aborted_at = None;
+    let skip = skip && !seeded!(BackToStableWaits);
+    if !seeded!(ResetKeepsStep) {
+        status.current_step_index = (len > 0).then_some(if skip { len } else { 0 });
+    }
+    if !seeded!(ResetKeepsAbort) {
+        status.abort = None;
+        status.aborted_at = None;
+    }
     status.promote_full = None;
     status.restarted_at = s.rollout.spec.restart_at;
     forget_pauses(status);
@@ -199,7 +211,8 @@ fn promote(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>)
     if let Some(stable) = canary.and_then(|canary| after_promotion(s.status(), canary)) {
         status.canary.get_or_insert_with(CanaryStatus::default).stable_ping_pong = Some(stable);
     }
-    let stable_seq = s.sluice().stable_seq.unwrap_or(0).saturating_add(1);
+    let more = i64::from(!seeded!(PromotionUncounted));
+    let stable_seq = s.sluice().stable_seq.unwrap_or(0).saturating_add(more);
     let own = sluice(status);
     own.stable_seq = Some(stable_seq);
     own.fast_rollback = None;
@@ -221,7 +234,7 @@ fn promote(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>)
 }
 
 fn advance(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
-    let next = s.index() + 1;
+    let next = s.index() + 1 + usize::from(seeded!(StepTwice));
     status.current_step_index = i32::try_from(next).ok();
     forget_pauses(status);
     if let Some(canary) = &mut status.canary {
@@ -407,10 +420,9 @@ fn sized(s: &Situation<'_>, inputs: &Inputs<'_>, status: &mut RolloutStatus) {
 pub(crate) fn invalid(view: &RolloutView, found: &[Problem]) -> (RolloutStatus, Vec<Notice>) {
     let mut status = view.rollout.status.clone();
     status.observed_generation = Some(view.rollout.meta.generation.to_string());
-    let details: Vec<String> =
-        found.iter().map(|problem| format!("{}: {}", problem.at, problem.message)).collect();
-    let message =
-        format!("The Rollout \"{}\" is invalid: {}", view.rollout.meta.name, details.join("; "));
+    let details = found.iter().map(|problem| format!("{}: {}", problem.at, problem.message));
+    let details = sluice_crds::conditions::joined(details);
+    let message = format!("The Rollout \"{}\" is invalid: {details}", view.rollout.meta.name);
     let known = conditions::find(&status, "InvalidSpec").is_some_and(|c| c.message == message);
     conditions::set(&mut status, view.now.into(), "InvalidSpec", "True", "InvalidSpec", &message);
     if let Some((name, text)) = phase::by_conditions(&status) {
@@ -441,7 +453,7 @@ pub(crate) fn write(
     let old = serde_json::to_value(&view.rollout.status).ok()?;
     let new = serde_json::to_value(next).ok()?;
     let body = merge_patch(&old, &new)?;
-    if is_mere_count(&view.rollout.status, next) {
+    if is_mere_count(&view.rollout.status, next) && !seeded!(CountsAtOnce) {
         let since = view
             .rollout
             .status
@@ -451,7 +463,7 @@ pub(crate) fn write(
             .filter_map(|c| c.last_update_time)
             .max();
         let due = since.map(|at| at.at() + chrono::Duration::seconds(COMPANY_SECONDS));
-        if let Some(due) = due.filter(|due| view.now < *due) {
+        if let Some(due) = due.filter(|due| view.now < *due && !is_made_up(*due, view.now)) {
             let wait = Wake { at: due, reason: WakeReason::StatusDue };
             *wake = Wake::earliest(wake.take(), Some(wait));
             return None;

@@ -1,6 +1,7 @@
 //! What moves a Rollout on: at most one transition in a decision, written to the status and acted on in the next one
 //! (`spec-rollouts` 3.2, 3.3).
 
+use sluice_crds::analysis::AnalysisPhase;
 use sluice_crds::rollout::CanaryStep;
 
 use super::abort::Abort;
@@ -37,6 +38,8 @@ pub(crate) enum Transition {
     Resume,
     /// A pause of a step that is not the current one any more is taken off.
     DropPause,
+    /// The time of a pause is over while Pods are missing: it counts as ended by hand.
+    EndPause,
     /// Nothing stands between a blue-green update and its switch any more: the pause before it is over.
     CheckPoint,
 }
@@ -61,19 +64,24 @@ pub(crate) fn transition(
         let asked = s.status().abort == Some(true) || s.status().promote_full == Some(true);
         return if asked { Transition::DropAbort } else { drop_stale_pause(s) };
     }
-    if abort.is_on() {
+    if seeded!(PauseBeforeAbort) && s.is_paused_by_user() {
+        return Transition::Stay;
+    }
+    if abort.is_on() && !seeded!(AbortedGoesOn) {
         return match &abort.cause {
+            Some(_) if seeded!(AbortUnrecorded) => Transition::Stay,
             Some(cause) => Transition::Abort(cause.clone()),
             None => Transition::Stay,
         };
     }
-    if s.status().aborted_at.is_some() {
-        return Transition::Retry;
+    if s.status().aborted_at.is_some() && !seeded!(AbortedGoesOn) {
+        return if seeded!(RetryLost) { Transition::Stay } else { Transition::Retry };
     }
     if verdicts.resumed {
         return Transition::Resume;
     }
-    if verdicts.inconclusive && !s.has_pause(pause::INCONCLUSIVE) && !s.skips_steps() {
+    let undecided = verdicts.inconclusive && !seeded!(InconclusiveGoesOn);
+    if undecided && !s.has_pause(pause::INCONCLUSIVE) && !s.skips_steps() {
         return Transition::Pause(pause::INCONCLUSIVE);
     }
     let trial_pause = pause::INCONCLUSIVE_EXPERIMENT;
@@ -85,10 +93,7 @@ pub(crate) fn transition(
         return Transition::Stay;
     }
     if s.has_pause(pause::INCONCLUSIVE) && !s.skips_steps() {
-        report.waits_for_person(
-            "an inconclusive analysis",
-            "`kubectl sluice promote` goes on with a new run, `kubectl sluice abort` takes the update back",
-        );
+        report.waits_for_person("an inconclusive analysis", after_unsure(verdicts));
         return Transition::Stay;
     }
     if s.has_pause(trial_pause) && !s.skips_steps() {
@@ -117,6 +122,15 @@ pub(crate) fn transition(
     }
 }
 
+/// What ends the pause of an inconclusive analysis: as with Argo's plugin, `promote` leaves an `analysis` step behind.
+fn after_unsure(verdicts: &Verdicts) -> &'static str {
+    if verdicts.step.as_ref().is_some_and(|run| run.phase == AnalysisPhase::Inconclusive) {
+        "`kubectl sluice promote` goes on with the next step, `kubectl sluice abort` takes the update back"
+    } else {
+        "`kubectl sluice promote` goes on with a new run, `kubectl sluice abort` takes the update back"
+    }
+}
+
 fn drop_stale_pause(s: &Situation<'_>) -> Transition {
     let pausing = s.step().is_some_and(|step| step.pause_length().is_some());
     if s.has_pause(pause::STEP) && (!pausing || s.skips_steps() || s.is_promoted()) {
@@ -134,7 +148,10 @@ fn proceed(
     report: &mut Report,
     wake: &mut Option<Wake>,
 ) -> Transition {
+    // Once it pauses, a `setWeight` with `duration` is a pause like any other: its weight was reached.
+    let pauses = |length| pause::state(s, length) != PauseState::NotStarted;
     if step.pause.is_none()
+        && !step.pause_length().is_some_and(pauses)
         && let Err(what) = work_is_done(s, step, traffic, verdicts)
     {
         report.waits(what, None);
@@ -178,7 +195,9 @@ fn work_is_done(
     verdicts: &Verdicts,
 ) -> Result<(), String> {
     if step.analysis.is_some() {
-        return if verdicts.step_succeeded {
+        let over =
+            seeded!(AnalysisSkipped) || (seeded!(InconclusiveGoesOn) && verdicts.inconclusive);
+        return if verdicts.step_succeeded || over {
             Ok(())
         } else {
             Err(format!("the analysis of step {} of {}", s.index() + 1, s.steps.len()))
@@ -193,12 +212,15 @@ fn work_is_done(
     if step.set_weight.is_none() && step.set_canary_scale.is_none() {
         return Ok(());
     }
-    sizes_are_right(s, traffic)?;
+    if !seeded!(StepWithoutPods) {
+        sizes_are_right(s, traffic)?;
+    }
     if step.set_weight.is_none() {
         return Ok(());
     }
     let weight = weight_at(s.steps, s.index());
     match traffic {
+        Some(_) if seeded!(StepWithoutWeight) => Ok(()),
         Some(traffic) if s.n > 0 => traffic.is_at(weight, &s.hash).map_err(|live| {
             format!("weight {weight} of the canary on every managed route; it is {live}")
         }),
@@ -266,7 +288,7 @@ pub(crate) fn may_promote(s: &Situation<'_>, traffic: Option<&Traffic<'_>>) -> R
         return Ok(());
     }
     let least = s.threshold().least(s.n);
-    if current.available() < least {
+    if current.available() < least && !seeded!(PromoteWithoutPods) {
         return Err(format!(
             "{least} available Pods of {}; there are {}",
             current.object(),
@@ -274,6 +296,7 @@ pub(crate) fn may_promote(s: &Situation<'_>, traffic: Option<&Traffic<'_>>) -> R
         ));
     }
     match traffic {
+        Some(_) if seeded!(PromoteWithoutWeight) => Ok(()),
         Some(traffic) if s.n > 0 => traffic.is_at(100, &s.hash).map_err(|live| {
             format!("all traffic on the canary before it is promoted; its weight is {live}")
         }),

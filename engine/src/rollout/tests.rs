@@ -229,6 +229,27 @@ fn an_abort_begins_with_the_weight() {
 }
 
 #[test]
+fn a_canary_with_weight_keeps_a_pod_whatever_its_step_declares() {
+    let steps = "      steps:
+      - setWeight: 40
+      - setCanaryScale: {replicas: 0}
+      - pause: {duration: 60}
+      - setWeight: 60
+";
+    let mut world = serving(&[HOSTS, steps], &[NETWORK]);
+    world.set_image("web:2");
+    world.run(Duration::seconds(20));
+    assert_eq!((world.weight(), world.sizes()), (40, vec![5, 2]));
+    // The scale-down delay is over: as small as the step says, but for one.
+    world.run(Duration::seconds(30));
+    assert_eq!((world.weight(), world.sizes()), (40, vec![5, 1]));
+    // And the next weight is not waited for in vain.
+    world.run(Duration::minutes(5));
+    assert_eq!(world.phase(), "Healthy");
+    world.check_history();
+}
+
+#[test]
 fn an_abort_takes_as_much_as_the_stable_set_can_carry() {
     let mut world = midway();
     let stable = world.rollout().status.stable_rs.unwrap();
@@ -443,6 +464,27 @@ fn a_new_term_touches_each_object_once_and_idle_ones_never() {
     world.run(Duration::minutes(2));
     assert_eq!(world.touches, 5, "Rollout, VirtualService, two Services, stable ReplicaSet");
     assert_eq!(world.phase(), "Healthy");
+}
+
+#[test]
+fn a_set_with_an_unknown_write_behind_it_is_touched_though_it_has_no_pods() {
+    let mut world = hosts();
+    let old = world.hash_of("web:1");
+    world.set_image("web:2");
+    world.run(Duration::minutes(2));
+    promote(&mut world);
+    world.run(Duration::minutes(2));
+    assert_eq!(world.sizes(), [0, 5]);
+    world.set_image("web:3");
+    let mut view = world.view();
+    let set = ObjectRef::namespaced(Kind::REPLICA_SET, "shop", format!("web-{old}"));
+    let is_touched = |view: &crate::view::RolloutView| {
+        let decision = RolloutReconciler::decide(view);
+        decision.plan.actions().any(|action| action.target().object == set)
+    };
+    assert!(!is_touched(&view), "nothing is known against it");
+    view.epoch.needed.insert(set.clone(), view.epoch.n);
+    assert!(is_touched(&view));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use sluice_crds::rollout::steps::{CanaryStep, ExperimentTemplate};
 
 use super::abort::Abort;
 use super::experiment;
+use super::replicas;
 use super::routes::Traffic;
 use super::situation::{Roles, Situation};
 use super::split::{Split, stable_need};
@@ -124,7 +125,9 @@ fn keep_what_stable_cannot_take(
     let carries = if known { traffic.stable.ready(s.view, stable) } else { s.stable_available() };
     let suffices = |split: &Split| {
         let share = 100_u32.saturating_sub(given(split)).saturating_sub(traffic.other);
-        share <= traffic.stable.least || carries >= stable_need(s, share)
+        // A threshold lets it carry with Pods on their way, not without them (S2).
+        let is_sized = s.stable.is_some_and(|rs| rs.replicas >= replicas::share(s.n, share));
+        share <= traffic.stable.least || (is_sized && carries >= stable_need(s, share))
     };
     if s.is_promoted() || suffices(split) {
         return;

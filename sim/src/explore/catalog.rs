@@ -9,14 +9,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
-use sluice_crds::analysis::{AnalysisPhase, AnalysisRunRecord};
-use sluice_crds::labels;
-use sluice_crds::object::{Change, Kind, ObjectRef, Write};
-use sluice_crds::rollout::RolloutRecord;
-use sluice_engine::fence::Stamp;
-use sluice_engine::view::{EndpointCounts, ReplicaSetRecord, RouteRecord, ServiceRecord};
+use sluice_crds::object::{Change, ObjectRef, Write};
+use sluice_engine::view::{EndpointCounts, ServiceRecord};
 
+use super::facts::{Facts, Record, Revision, Revisions, parse};
 use super::runs;
+use super::table::FastMap;
 use crate::api_server::ApiServer;
 
 /// Number of an object's content; 0 is an absent object.
@@ -25,7 +23,7 @@ pub(super) type Content = u32;
 pub(super) type WriteId = u32;
 
 /// Places of objects in a state.
-pub(super) const SLOTS: usize = 10;
+pub(super) const SLOTS: usize = 12;
 pub(super) const ROLLOUT: usize = 0;
 pub(super) const REPLICA_SETS: std::ops::Range<usize> = 1..4;
 /// The stable Service; with subsets the DestinationRule, which says what both destinations reach.
@@ -34,7 +32,7 @@ pub(super) const STABLE_SERVICE: usize = 4;
 pub(super) const CANARY_SERVICE: usize = 5;
 pub(super) const ROUTE: usize = 6;
 /// AnalysisRuns, in the order in which they were first met.
-pub(super) const RUNS: std::ops::Range<usize> = 7..10;
+pub(super) const RUNS: std::ops::Range<usize> = 7..12;
 
 /// The instant at which everything happens that has not been left behind by a tick.
 pub(super) fn now() -> DateTime<Utc> {
@@ -42,7 +40,7 @@ pub(super) fn now() -> DateTime<Utc> {
 }
 
 /// How far a tick moves: more than every delay, less than the progress deadline.
-const TICK: TimeDelta = TimeDelta::seconds(60);
+const TICK: TimeDelta = TimeDelta::seconds(400);
 
 /// A content: parsed for decisions, and reduced to what the laws look at.
 pub(super) struct Entry {
@@ -51,55 +49,6 @@ pub(super) struct Entry {
     pub(super) facts: Facts,
     /// The same content after a tick.
     ticked: Option<Content>,
-}
-
-/// A content as a view holds it.
-pub(super) enum Record {
-    Rollout(Arc<RolloutRecord>),
-    ReplicaSet(Arc<ReplicaSetRecord>),
-    Service(Arc<ServiceRecord>),
-    Route(Arc<RouteRecord>),
-    Run(Arc<AnalysisRunRecord>),
-}
-
-/// What the laws look at.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Facts {
-    /// Term on the stamp; 0 without one.
-    pub(super) term: u8,
-    /// ReplicaSet, AnalysisRun: its hash. Service: the hash that it selects. DestinationRule: the one of the stable subset.
-    /// Rollout: the current hash.
-    pub(super) hash: String,
-    /// DestinationRule: the hash of the canary's subset; of nothing else.
-    pub(super) canary_hash: Option<String>,
-    /// Rollout: the stable hash.
-    pub(super) stable: String,
-    /// Rollout: `spec.replicas`. ReplicaSet: the same.
-    pub(super) desired: u32,
-    /// ReplicaSet: available Pods.
-    pub(super) available: u32,
-    /// ReplicaSet: the same, or 0 while the status does not describe the present spec: what a decision may count on.
-    pub(super) proved: u32,
-    /// ReplicaSet: its status describes its spec.
-    pub(super) observed: bool,
-    /// Rollout: the current step.
-    pub(super) step: usize,
-    /// Rollout: the step that is an analysis, if one is.
-    pub(super) analysis_step: Option<usize>,
-    /// Rollout: full promotion is asked for.
-    pub(super) promotes_fully: bool,
-    /// AnalysisRun: how far it is.
-    pub(super) phase: Option<AnalysisPhase>,
-    /// AnalysisRun: it is to end now.
-    pub(super) terminates: bool,
-    /// Rollout: an abort is asked for.
-    pub(super) asked_abort: bool,
-    /// Rollout: a controller has recorded the abort that is asked for.
-    pub(super) aborted: bool,
-    /// Service: it was switched since the last tick, so that proxies may not know yet.
-    pub(super) fresh: bool,
-    /// Route: weights of the canary's and the stable destination, and of all together.
-    pub(super) weights: (u32, u32, u32),
 }
 
 /// What a write is, besides its body.
@@ -119,13 +68,16 @@ pub(super) struct Catalog {
     pub(super) entries: Vec<Entry>,
     pub(super) writes: Vec<WriteInfo>,
     pub(super) endpoints: Vec<EndpointCounts>,
+    pub(super) revisions: Revisions,
+    /// Ready endpoints of each revision, as the laws read them.
+    listed: Vec<Vec<(Revision, u32)>>,
     content_ids: HashMap<String, Content>,
     write_ids: HashMap<String, WriteId>,
-    endpoint_ids: BTreeMap<Vec<(String, u32)>, u16>,
-    applied: HashMap<(Content, WriteId), Option<Content>>,
-    with_pods: HashMap<(Content, u32, u32), Content>,
+    endpoint_ids: BTreeMap<Vec<(Revision, u32)>, u16>,
+    applied: FastMap<(Content, WriteId), Option<Content>>,
+    with_pods: FastMap<(Content, u32, u32), Content>,
     slots: BTreeMap<ObjectRef, usize>,
-    judged: HashMap<(Content, Answer), Content>,
+    judged: FastMap<(Content, Answer), Content>,
     scratch: ApiServer,
 }
 
@@ -152,13 +104,15 @@ impl Catalog {
             entries: vec![absent],
             writes: Vec::new(),
             endpoints: vec![EndpointCounts::default()],
+            revisions: Revisions::default(),
+            listed: vec![Vec::new()],
             content_ids: HashMap::new(),
             write_ids: HashMap::new(),
             endpoint_ids: BTreeMap::from([(Vec::new(), 0)]),
-            applied: HashMap::new(),
-            with_pods: HashMap::new(),
+            applied: FastMap::default(),
+            with_pods: FastMap::default(),
             slots: BTreeMap::new(),
-            judged: HashMap::new(),
+            judged: FastMap::default(),
             scratch: ApiServer::new(now()),
         }
     }
@@ -204,7 +158,7 @@ impl Catalog {
         }
         let id = Content::try_from(self.entries.len()).expect("fewer contents than states");
         value["metadata"]["resourceVersion"] = json!((1000 + id).to_string());
-        let (record, facts) = parse(&value);
+        let (record, facts) = parse(&value, &mut self.revisions);
         let value = Arc::new(value);
         self.entries.push(Entry { value, record, facts, ticked: None });
         self.content_ids.insert(key, id);
@@ -229,16 +183,30 @@ impl Catalog {
         id
     }
 
-    /// Returns the number of ready endpoints by hash.
-    pub(super) fn intern_endpoints(&mut self, ready: BTreeMap<String, u32>) -> u16 {
-        let key: Vec<(String, u32)> = ready.iter().map(|(hash, n)| (hash.clone(), *n)).collect();
-        if let Some(id) = self.endpoint_ids.get(&key) {
+    /// Returns the number of a list of ready endpoints, by revision.
+    pub(super) fn intern_endpoints(&mut self, listed: Vec<(Revision, u32)>) -> u16 {
+        if let Some(id) = self.endpoint_ids.get(&listed) {
             return *id;
         }
         let id = u16::try_from(self.endpoints.len()).expect("few revisions and few Pods");
-        self.endpoints.push(EndpointCounts { ready });
-        self.endpoint_ids.insert(key, id);
+        let ready = listed.iter().map(|(of, n)| (self.revisions.hash(*of).to_owned(), *n));
+        self.endpoints.push(EndpointCounts { ready: ready.collect() });
+        self.listed.push(listed.clone());
+        self.endpoint_ids.insert(listed, id);
         id
+    }
+
+    /// Returns how many ready endpoints of the revision the list has.
+    pub(super) fn listed(&self, endpoints: u16, revision: Revision) -> u32 {
+        let all = &self.listed[usize::from(endpoints)];
+        all.iter().find(|(of, _)| *of == revision).map_or(0, |(_, ready)| *ready)
+    }
+
+    /// Bytes that contents, writes and what they make of each other take, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        let values = self.content_ids.keys().map(|key| key.len() * 6);
+        let writes = self.write_ids.keys().map(|key| key.len() * 3);
+        values.chain(writes).sum::<usize>() + self.applied.capacity() * 17
     }
 
     /// Returns what the write makes of the content, or `None` if the server refuses it.
@@ -373,104 +341,6 @@ fn normalize(value: &mut Value) {
         value["metadata"]["generation"] = json!(2);
         value["status"]["observedGeneration"] = json!(if observed >= generation { 2 } else { 1 });
     }
-}
-
-fn parse(value: &Value) -> (Record, Facts) {
-    let read = "contents come from the API server";
-    let mut facts = Facts { term: term_of(value), ..Facts::default() };
-    let text =
-        |path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let record = match value["kind"].as_str().unwrap_or_default() {
-        "Rollout" => {
-            let record: RolloutRecord = serde_json::from_value(value.clone()).expect(read);
-            facts.hash = text("/status/currentPodHash");
-            facts.stable = text("/status/stableRS");
-            facts.desired = u32::try_from(record.spec.replicas.unwrap_or(1)).unwrap_or(0);
-            facts.step = record
-                .status
-                .current_step_index
-                .and_then(|index| usize::try_from(index).ok())
-                .unwrap_or(0);
-            let canary = record.spec.strategy.canary.as_deref();
-            let mut steps = canary.iter().flat_map(|canary| canary.steps.iter().flatten());
-            facts.analysis_step = steps.position(|step| step.analysis.is_some());
-            facts.promotes_fully = record.status.promote_full == Some(true);
-            facts.asked_abort = record.status.abort == Some(true);
-            facts.aborted = record.status.abort == Some(true) && record.status.aborted_at.is_some();
-            Record::Rollout(Arc::new(record))
-        }
-        "ReplicaSet" => {
-            let record: ReplicaSetRecord = serde_json::from_value(value.clone()).expect(read);
-            facts.hash = record.hash().unwrap_or_default().to_owned();
-            facts.desired = record.replicas;
-            facts.available = record.reported_available.min(record.replicas);
-            facts.proved = record.available();
-            facts.observed = record.observed_generation >= record.meta.generation;
-            Record::ReplicaSet(Arc::new(record))
-        }
-        "Service" => {
-            let record: ServiceRecord = serde_json::from_value(value.clone()).expect(read);
-            facts.hash = record.hash().unwrap_or_default().to_owned();
-            facts.fresh = is_fresh(value);
-            Record::Service(Arc::new(record))
-        }
-        "AnalysisRun" => {
-            let record: AnalysisRunRecord = serde_json::from_value(value.clone()).expect(read);
-            facts.hash =
-                record.meta.labels.get(labels::POD_TEMPLATE_HASH).cloned().unwrap_or_default();
-            facts.phase = record.status.phase;
-            facts.terminates = record.spec.terminate == Some(true);
-            Record::Run(Arc::new(record))
-        }
-        kind => {
-            let kind = if kind == "DestinationRule" {
-                let subsets = value.pointer("/spec/subsets").and_then(Value::as_array);
-                let of = |name: &str| {
-                    let mut all = subsets.into_iter().flatten();
-                    let subset = all.find(|subset| subset["name"] == name);
-                    let hash = subset.and_then(|s| s["labels"][labels::POD_TEMPLATE_HASH].as_str());
-                    hash.unwrap_or_default().to_owned()
-                };
-                facts.hash = of("stable");
-                facts.canary_hash = Some(of("canary"));
-                facts.fresh = is_fresh(value);
-                Kind::DESTINATION_RULE
-            } else {
-                facts.weights = weights(value);
-                Kind::VIRTUAL_SERVICE
-            };
-            let object = ObjectRef::namespaced(kind, "default", text("/metadata/name"));
-            let meta = serde_json::from_value(value["metadata"].clone()).expect(read);
-            let spec = Arc::new(value["spec"].clone());
-            Record::Route(Arc::new(RouteRecord { object, meta, spec }))
-        }
-    };
-    (record, facts)
-}
-
-/// Whether what it selects was switched since the last tick.
-fn is_fresh(value: &Value) -> bool {
-    let at = value["metadata"]["annotations"][labels::SWITCHED_AT].as_str();
-    at.is_some_and(|at| DateTime::parse_from_rfc3339(at).is_ok_and(|at| at >= now()))
-}
-
-fn weights(value: &Value) -> (u32, u32, u32) {
-    let routes = value.pointer("/spec/http/0/route").and_then(Value::as_array);
-    let of = |host: &str, subset: &str| -> u32 {
-        let all = routes.into_iter().flatten().filter(|route| {
-            let to = &route["destination"];
-            host.is_empty() || to["host"] == host || to["subset"] == subset
-        });
-        all.map(|route| u32::try_from(route["weight"].as_u64().unwrap_or(0)).unwrap_or(0)).sum()
-    };
-    (of("web-canary", "canary"), of("web-stable", "stable"), of("", ""))
-}
-
-fn term_of(value: &Value) -> u8 {
-    let annotations = value["metadata"]["annotations"].as_object().into_iter().flatten();
-    let mut stamps = annotations.filter(|(key, _)| key.starts_with(labels::EPOCH_PREFIX));
-    let stamp = stamps.find_map(|(_, value)| Stamp::parse(value.as_str()?));
-    stamp.and_then(|stamp| stamp.acquired.0.parse().ok()).unwrap_or(0)
 }
 
 fn describe(write: &Write, is_touch: bool) -> String {

@@ -1,23 +1,27 @@
 //! The real decision on what a leader sees, computed once for each sight.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use sluice_crds::analysis::AnalysisTemplateRecord;
 use sluice_crds::rollout::steps::TemplateRef;
 use sluice_engine::config::EngineConfig;
-use sluice_engine::fence::{EpochView, FenceRules, Term};
+use sluice_engine::fence::{EpochView, Term};
 use sluice_engine::plan::{Lower, Reconciler};
 use sluice_engine::rollout::RolloutReconciler;
 use sluice_engine::view::{AnalysisRunView, Lookup, RolloutView};
 
 use super::catalog::{
-    CANARY_SERVICE, Catalog, Content, REPLICA_SETS, ROLLOUT, ROUTE, RUNS, Record, SLOTS,
-    STABLE_SERVICE, WriteId, now,
+    CANARY_SERVICE, Catalog, Content, REPLICA_SETS, ROLLOUT, ROUTE, RUNS, SLOTS, STABLE_SERVICE,
+    WriteId, now,
 };
-use super::laws::{self, Broken, Facets};
+use super::facts::Record;
+use super::laws::sight;
+use super::laws::{Broken, Facets};
 use super::runs;
 use super::state::Leader;
+use super::table::FastMap;
 
 /// Everything that a decision depends on.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -35,17 +39,28 @@ pub(super) struct Decided {
     pub(super) broken: Option<Broken>,
 }
 
+/// Number of a decision.
+pub(super) type DecisionId = u32;
+
+/// One in so many new sights is decided on twice, to see that equal views have equal decisions (S25).
+const TWICE: usize = 32;
+
 /// Decides, and remembers.
 pub(super) struct Decider {
     config: Arc<EngineConfig>,
     templates: BTreeMap<TemplateRef, Lookup<Arc<AnalysisTemplateRecord>>>,
-    known: HashMap<Sight, Arc<Decided>>,
+    known: FastMap<Sight, DecisionId>,
+    all: Vec<Decided>,
 }
 
 impl Decider {
-    pub(super) fn new(rules: FenceRules) -> Self {
-        let config = EngineConfig { fence: rules, ..EngineConfig::default() };
-        Self { config: Arc::new(config), templates: runs::templates(), known: HashMap::new() }
+    pub(super) fn new(config: EngineConfig) -> Self {
+        Self {
+            config: Arc::new(config),
+            templates: runs::templates(),
+            known: FastMap::default(),
+            all: Vec::new(),
+        }
     }
 
     /// Returns how many different sights were decided on.
@@ -53,27 +68,44 @@ impl Decider {
         self.known.len()
     }
 
-    pub(super) fn decide(&mut self, catalog: &mut Catalog, leader: &Leader) -> Arc<Decided> {
+    /// Bytes that what is remembered takes, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        self.known.capacity() * (size_of::<Sight>() + 5)
+            + self.all.capacity() * size_of::<Decided>()
+            + self.all.iter().map(|decided| decided.writes.capacity() * 4).sum::<usize>()
+    }
+
+    pub(super) fn decided(&self, id: DecisionId) -> &Decided {
+        &self.all[id as usize]
+    }
+
+    pub(super) fn decide(&mut self, catalog: &mut Catalog, leader: &Leader) -> DecisionId {
         let sight = Sight {
             term: leader.term,
             n: leader.n,
             needed: leader.needed,
-            contents: leader.cache.map(|copy| copy.content),
+            contents: leader.cache.content,
             endpoints: leader.endpoints,
         };
         if let Some(known) = self.known.get(&sight) {
-            return Arc::clone(known);
+            return *known;
         }
-        let decided = Arc::new(self.fresh(catalog, &sight));
-        self.known.insert(sight, Arc::clone(&decided));
-        decided
+        let decided = self.fresh(catalog, &sight);
+        let id = DecisionId::try_from(self.all.len()).expect("fewer decisions than states");
+        self.all.push(decided);
+        self.known.insert(sight, id);
+        id
     }
 
     fn fresh(&self, catalog: &mut Catalog, sight: &Sight) -> Decided {
         let Some(view) = self.view(catalog, sight) else {
             return Decided { writes: Vec::new(), broken: None };
         };
-        let decision = RolloutReconciler::decide(&view);
+        let decided = catch_unwind(AssertUnwindSafe(|| RolloutReconciler::decide(&view)));
+        let Ok(decision) = decided else {
+            let detail = "the decision panics".to_owned();
+            return Decided { writes: Vec::new(), broken: Some(Broken { law: "S25", detail }) };
+        };
         let audited = RolloutReconciler::audit(&view, &decision).into_iter().next();
         let actions: Vec<_> = decision.plan.actions().collect();
         let mut writes: Vec<WriteId> = actions
@@ -81,10 +113,18 @@ impl Decider {
             .map(|action| catalog.intern_write(&action.lower(), action.is_touch()))
             .collect();
         writes.extend(decision.status_write.iter().map(|write| catalog.intern_write(write, false)));
+        let differs = self.all.len().is_multiple_of(TWICE) && {
+            let again = RolloutReconciler::decide(&view);
+            again.plan != decision.plan || again.status_write != decision.status_write
+        };
         let broken = audited
             .map(|violation| Broken { law: violation.id, detail: violation.detail })
             .or_else(|| raises(catalog, sight, &writes))
-            .or_else(|| stays(catalog, sight, &writes));
+            .or_else(|| stays(catalog, sight, &writes))
+            .or_else(|| {
+                let detail = "the same view is decided in two ways".to_owned();
+                differs.then_some(Broken { law: "S25", detail })
+            });
         Decided { writes, broken }
     }
 
@@ -180,8 +220,7 @@ fn raises(catalog: &mut Catalog, sight: &Sight, writes: &[WriteId]) -> Option<Br
     let mut routed = sight.contents;
     routed[ROUTE] = after;
     let (seen, routed) = (Facets::new(catalog, sight.contents), Facets::new(catalog, routed));
-    let listed = sight.endpoints.map(|counts| &catalog.endpoints[usize::from(counts)]);
-    laws::raise(&seen, &routed).or_else(|| laws::endpoints_first(&seen, &routed, listed))
+    sight::raise(&seen, &routed).or_else(|| sight::endpoints_first(&seen, &routed, sight.endpoints))
 }
 
 /// S4 on what the leader sees, unless it sees that it does not lead any more.
@@ -190,6 +229,5 @@ fn stays(catalog: &Catalog, sight: &Sight, writes: &[WriteId]) -> Option<Broken>
         return None;
     }
     let seen = Facets::new(catalog, sight.contents);
-    let listed = sight.endpoints.map(|counts| &catalog.endpoints[usize::from(counts)]);
-    writes.is_empty().then(|| laws::stays(&seen, listed)).flatten()
+    writes.is_empty().then(|| sight::stays(&seen, sight.endpoints)).flatten()
 }

@@ -1,13 +1,14 @@
-//! The invariants S1–S7, S10 and S19, over the truth: they know the laws and not the algorithm.
+//! The invariants over the truth: they know the laws and not the algorithm. What a leader sees is judged in [`sight`].
 
 use sluice_crds::analysis::AnalysisPhase;
-use sluice_engine::view::EndpointCounts;
 
 use super::catalog::{
-    CANARY_SERVICE, Catalog, Content, Facts, REPLICA_SETS, ROLLOUT, ROUTE, RUNS, SLOTS,
-    STABLE_SERVICE,
+    CANARY_SERVICE, Catalog, Content, REPLICA_SETS, ROLLOUT, ROUTE, RUNS, SLOTS, STABLE_SERVICE,
 };
+use super::facts::{Facts, Health, Revision, need};
 use super::state::State;
+
+pub(super) mod sight;
 
 /// A broken law.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +23,21 @@ fn broken(law: &'static str, detail: String) -> Option<Broken> {
     Some(Broken { law, detail })
 }
 
-/// Returns the Pods that a share of `n` needs: rounded up.
-pub(super) fn need(n: u32, weight: u32) -> u32 {
-    (n * weight).div_ceil(100)
+/// What the laws must know of the configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Limits {
+    pub(super) is_routed: bool,
+    /// Pods above and below `spec.replicas` that a basic canary may use.
+    pub(super) surge: u32,
+    pub(super) unavailable: u32,
+    /// Least and greatest `spec.replicas` that the user may ask for.
+    pub(super) least: u32,
+    pub(super) most: u32,
 }
 
 /// The objects of a place, as facts.
 pub(super) struct Facets<'a> {
-    catalog: &'a Catalog,
+    pub(super) catalog: &'a Catalog,
     contents: [Content; SLOTS],
 }
 
@@ -39,7 +47,7 @@ impl<'a> Facets<'a> {
     }
 
     pub(super) fn truth(catalog: &'a Catalog, state: &State) -> Self {
-        Self::new(catalog, state.truth.map(|copy| copy.content))
+        Self::new(catalog, state.truth.content)
     }
 
     pub(super) fn of(&self, slot: usize) -> &'a Facts {
@@ -47,42 +55,80 @@ impl<'a> Facets<'a> {
     }
 
     /// Returns what the canary's and the stable destination reach; nothing if they tell no revisions apart.
-    pub(super) fn reached(&self) -> (&'a str, &'a str) {
+    pub(super) fn reached(&self) -> (Revision, Revision) {
         let stable = self.of(STABLE_SERVICE);
-        let canary = stable.canary_hash.as_ref().unwrap_or(&self.of(CANARY_SERVICE).hash);
-        (canary, &stable.hash)
+        (stable.canary_hash.unwrap_or(self.of(CANARY_SERVICE).hash), stable.hash)
     }
 
     /// Returns the weight that reaches a revision.
-    pub(super) fn weight(&self, hash: &str) -> u32 {
+    pub(super) fn weight(&self, revision: Revision) -> u32 {
         let (canary, stable, _) = self.of(ROUTE).weights;
         let (to_canary, to_stable) = self.reached();
-        let via = |to: &str, weight| if to == hash { weight } else { 0 };
+        let via = |to: Revision, weight| if to == revision { weight } else { 0 };
         via(to_canary, canary) + via(to_stable, stable)
     }
 
-    /// Whether a destination was switched since the last tick, and what its Service lists.
-    fn destination<'b>(
-        &self,
-        slot: usize,
-        listed: [&'b EndpointCounts; 2],
-    ) -> (bool, &'b EndpointCounts) {
-        let by_subset = self.of(STABLE_SERVICE).canary_hash.is_some();
-        let slot = if by_subset { STABLE_SERVICE } else { slot };
-        (self.of(slot).fresh, listed[slot - STABLE_SERVICE])
-    }
-
-    fn sets(&self) -> impl Iterator<Item = &'a Facts> + '_ {
+    pub(super) fn sets(&self) -> impl Iterator<Item = &'a Facts> + '_ {
         REPLICA_SETS.filter(|slot| self.contents[*slot] != 0).map(|slot| self.of(slot))
     }
 
-    pub(super) fn set(&self, hash: &str) -> Option<&'a Facts> {
-        self.sets().find(|set| set.hash == hash)
+    pub(super) fn set(&self, revision: Revision) -> Option<&'a Facts> {
+        self.sets().find(|set| set.hash == revision)
+    }
+
+    pub(super) fn hash(&self, revision: Revision) -> &'a str {
+        self.catalog.revisions.hash(revision)
+    }
+
+    /// Returns the Pods that the weight needs: the size that the step declares for the candidate, else its share. Between two
+    /// steps the smaller declaration counts.
+    fn need(&self, revision: Revision, n: u32, weight: u32) -> u32 {
+        let share = need(n, weight);
+        if weight == 0 || n == 0 || revision == self.of(ROLLOUT).stable {
+            return share;
+        }
+        let rollout = self.of(ROLLOUT);
+        if revision != rollout.hash {
+            // What a former candidate was declared to have is not on record any more.
+            return rollout.least_declared.map_or(share, |size| size.of(n)).min(share);
+        }
+        let [now, before] = rollout.declared.map(|size| size.map_or(share, |size| size.of(n)));
+        now.min(before)
+    }
+
+    /// Returns the Pods that the weight needs at the current step.
+    pub(super) fn need_now(&self, revision: Revision, weight: u32) -> u32 {
+        let rollout = self.of(ROLLOUT);
+        let share = need(rollout.desired, weight);
+        let declared = rollout.declared[0].filter(|_| revision != rollout.stable && weight > 0);
+        declared.map_or(share, |size| size.of(rollout.desired))
+    }
+
+    /// Whether every set has the Pods that its weight needs, and the stable one all.
+    fn suffices(&self, n: u32) -> bool {
+        let stable = self.of(ROLLOUT).stable;
+        self.sets().all(|set| {
+            let need = self.need(set.hash, n, self.weight(set.hash));
+            let whole = set.hash != stable || (set.desired >= n && set.available >= n);
+            whole && set.desired >= need && set.available >= need
+        })
+    }
+}
+
+/// Notes how many replicas the laws count on: fewer at once, more once they are there (S14).
+pub(super) fn count(catalog: &Catalog, state: &mut State, is_routed: bool) {
+    let facts = Facets::truth(catalog, state);
+    let n = facts.of(ROLLOUT).desired;
+    if n < u32::from(state.counted) || (is_routed && facts.suffices(n)) {
+        state.counted = u8::try_from(n).unwrap_or(u8::MAX);
     }
 }
 
 /// Checks a state.
-pub(super) fn state(catalog: &Catalog, state: &State) -> Option<Broken> {
+pub(super) fn state(catalog: &Catalog, state: &State, is_routed: bool) -> Option<Broken> {
+    if !is_routed {
+        return None;
+    }
     let facts = Facets::truth(catalog, state);
     let (canary, stable, sum) = facts.of(ROUTE).weights;
     if sum != 100 {
@@ -92,269 +138,264 @@ pub(super) fn state(catalog: &Catalog, state: &State) -> Option<Broken> {
         // What others did is not ours to answer for; what we then do is judged as it lands.
         return None;
     }
-    let n = facts.of(ROLLOUT).desired;
-    let stable_hash = &facts.of(ROLLOUT).stable;
+    let n = u32::from(state.counted);
+    let stable = facts.of(ROLLOUT).stable;
+    let mut served = 0;
     for set in facts.sets() {
-        let weight = facts.weight(&set.hash);
-        let need = need(n, weight);
-        let law = if set.hash == *stable_hash { "S4" } else { "S2" };
+        let weight = facts.weight(set.hash);
+        let need = facts.need(set.hash, n, weight);
+        let law = if set.hash == stable { "S4" } else { "S2" };
+        let name = facts.hash(set.hash);
         if set.desired < need {
-            let detail = format!(
-                "{} serves {weight} % of {n} and has spec.replicas {}",
-                set.hash, set.desired
+            let wanted = set.desired;
+            return broken(
+                law,
+                format!("{name} serves {weight} % of {n} and has spec.replicas {wanted}"),
             );
-            return broken(law, detail);
         }
         if state.spent.pod_failures == 0 && set.available < need {
-            let detail = format!(
-                "{} serves {weight} % of {n} and has {} available",
-                set.hash, set.available
-            );
-            return broken("S4", detail);
+            let available = set.available;
+            return broken("S4", format!("{name} serves {weight} % of {n}: {available} available"));
         }
+        served += u32::from(set.hash != stable && weight > 0);
     }
-    if facts.set(stable_hash).is_some_and(|set| set.desired < n) {
-        return broken("S4", format!("the stable set {stable_hash} has less than {n} wanted Pods"));
+    if facts.set(stable).is_some_and(|set| set.desired < n) {
+        let name = facts.hash(stable);
+        return broken("S4", format!("the stable set {name} has less than {n} wanted Pods"));
     }
-    let served: Vec<&str> = facts
-        .sets()
-        .map(|set| set.hash.as_str())
-        .filter(|hash| *hash != stable_hash && facts.weight(hash) > 0)
-        .collect();
-    if served.len() > 1 && !stable_hash.is_empty() {
-        return broken("S10", format!("two candidates are served: {}", served.join(", ")));
+    if served > 1 && stable != 0 {
+        return broken("S10", format!("{served} candidates are served"));
     }
     None
 }
 
-/// Checks a write of ours that has landed, of this term, on this slot.
+/// A write of ours that has landed.
+pub(super) struct Landing<'a> {
+    pub(super) slot: usize,
+    /// Term of its sender.
+    pub(super) term: u8,
+    pub(super) before: &'a State,
+    pub(super) after: &'a State,
+}
+
+/// Checks a write of ours that has landed.
 pub(super) fn landed(
     catalog: &Catalog,
-    before: &State,
-    after: &State,
-    slot: usize,
-    term: u8,
-    fenced: bool,
+    landing: &Landing<'_>,
+    limits: &Limits,
+    is_fenced: bool,
 ) -> Option<Broken> {
-    let (was, is) = (Facets::truth(catalog, before), Facets::truth(catalog, after));
-    if fenced && was.of(slot).term > term {
-        let detail =
-            format!("a write of term {term} landed on an object of term {}", was.of(slot).term);
-        return broken("S19", detail);
+    let (before, slot) = (landing.before, landing.slot);
+    let (was, is) = (Facets::truth(catalog, before), Facets::truth(catalog, landing.after));
+    let newest = was.of(slot).term;
+    if is_fenced && newest > landing.term {
+        let term = landing.term;
+        return broken("S19", format!("a write of term {term} landed on one of term {newest}"));
     }
-    let n = was.of(ROLLOUT).desired;
-    let rollout = was.of(ROLLOUT);
-    let undisturbed = before.spent.foreign == 0;
-    if undisturbed && REPLICA_SETS.contains(&slot) && is.of(slot).desired < was.of(slot).desired {
-        let set = was.of(slot);
-        let recent = u32::from(before.recent_weight[slot - REPLICA_SETS.start]);
-        if is.of(slot).desired < need(n, recent) {
-            let detail = format!(
-                "{} is scaled from {} to {} within the delay after it served {recent} %",
-                set.hash,
-                set.desired,
-                is.of(slot).desired
-            );
-            return broken("S5", detail);
-        }
-        let served = was.weight(&set.hash);
-        if rollout.aborted && set.hash == rollout.hash && served > 0 {
-            return broken(
-                "S7",
-                format!("aborted {} is scaled down while it serves {served} %", set.hash),
-            );
-        }
-    }
-    if undisturbed && before.spent.pod_failures == 0 {
-        let (canary, stable, _) = was.of(ROUTE).weights;
-        let ((from_canary, from_stable), (to_canary, to_stable)) = (was.reached(), is.reached());
-        let both = [(from_canary, to_canary, canary), (from_stable, to_stable, stable)];
-        for (from, to, weight) in both {
-            let carries = is.set(to).is_some_and(|set| set.available >= need(n, weight));
-            // The first switch of a destination that told no revisions apart takes nothing away from anybody.
-            if from != to && !from.is_empty() && weight > 0 && !carries {
-                return broken(
-                    "S6",
-                    format!(
-                        "a destination with weight {weight} is switched to {to}, which cannot carry it"
-                    ),
-                );
-            }
-        }
-    }
-    if slot == ROUTE && rollout.aborted && rollout.hash != rollout.stable {
-        let (from, to) = (was.weight(&rollout.hash), is.weight(&rollout.hash));
-        if to > from {
-            return broken(
-                "S7",
-                format!("weight of aborted {} rises from {from} to {to}", rollout.hash),
-            );
-        }
-    }
-    if slot == ROLLOUT && rollout.stable != is.of(ROLLOUT).stable && !rollout.stable.is_empty() {
-        return promoted(&was, &is, n);
-    }
-    judged(catalog, before, &was, &is, slot)
-}
-
-/// S12: the step of an analysis is left only with a run that succeeded.
-fn judged(
-    catalog: &Catalog,
-    before: &State,
-    was: &Facets<'_>,
-    is: &Facets<'_>,
-    slot: usize,
-) -> Option<Broken> {
-    let (from, to) = (was.of(ROLLOUT), is.of(ROLLOUT));
-    let analysis = from.analysis_step?;
-    let leaves = slot == ROLLOUT
-        && from.hash == to.hash
-        && from.step == analysis
-        && to.step == analysis + 1
-        && !from.promotes_fully
-        && !from.stable.is_empty();
-    let evidence = RUNS
-        .map(|slot| catalog.facts(before.truth[slot].content))
-        .any(|run| run.phase == Some(AnalysisPhase::Successful) && run.hash == from.hash);
-    if leaves && !evidence {
-        return broken("S12", format!("{} leaves its analysis, and no run succeeded", from.hash));
-    }
-    None
-}
-
-fn promoted(was: &Facets<'_>, is: &Facets<'_>, n: u32) -> Option<Broken> {
-    let (rollout, to) = (was.of(ROLLOUT), &is.of(ROLLOUT).stable);
-    if rollout.aborted && *to == rollout.hash {
-        return broken("S8", format!("aborted {to} becomes stable"));
-    }
-    let set = was.set(to);
-    if set.is_none_or(|set| set.desired < n) {
-        return broken("S9", format!("{to} becomes stable with less than {n} wanted Pods"));
-    }
-    None
-}
-
-/// Checks, on what a leader sees, that its plan raises no weight towards Pods that it does not see (S3).
-///
-/// One exception is the lesser evil: the stable set takes all when what loses the weight cannot carry its part either.
-pub(super) fn raise(seen: &Facets<'_>, routed: &Facets<'_>) -> Option<Broken> {
-    let n = seen.of(ROLLOUT).desired;
-    for set in seen.sets() {
-        let (from, to) = (seen.weight(&set.hash), routed.weight(&set.hash));
-        if to <= from || set.proved >= need(n, to) {
-            continue;
-        }
-        let least = 100_u32.saturating_sub(set.proved * 100 / n.max(1));
-        let carries = |other: &Facts| {
-            let kept = seen.weight(&other.hash).min(least);
-            other.hash != set.hash && kept > 0 && other.proved >= need(n, kept).max(1)
-        };
-        if set.hash == seen.of(ROLLOUT).stable && !seen.sets().any(carries) {
-            continue;
-        }
-        let detail = format!(
-            "weight of {} is raised from {from} to {to} with {} of {} available",
-            set.hash,
-            set.proved,
-            need(n, to)
-        );
-        return broken("S3", detail);
-    }
-    None
-}
-
-/// Checks, on what a leader sees, that weight rises only on destinations whose last switch proxies know, and that list the
-/// Pods for it ("endpoints before weight"). Of an abort that takes weight from what
-/// failed nothing but speed is asked.
-pub(super) fn endpoints_first(
-    seen: &Facets<'_>,
-    routed: &Facets<'_>,
-    listed: [&EndpointCounts; 2],
-) -> Option<Broken> {
-    let n = seen.of(ROLLOUT).desired;
-    let (canary_hash, stable_hash) = seen.reached();
-    let rollout = seen.of(ROLLOUT);
-    let failed = |run: &Facts| {
-        run.hash == rollout.hash
-            && matches!(run.phase, Some(AnalysisPhase::Failed | AnalysisPhase::Error))
-    };
-    let aborts = rollout.asked_abort || RUNS.map(|slot| seen.of(slot)).any(failed);
-    if aborts && *canary_hash == *rollout.hash {
-        return None;
-    }
-    let stable = (STABLE_SERVICE, seen.of(ROUTE).weights.1, routed.of(ROUTE).weights.1);
-    let canary = (CANARY_SERVICE, seen.of(ROUTE).weights.0, routed.of(ROUTE).weights.0);
-    for (slot, from, to) in [stable, canary] {
-        let (hash, lost) = if slot == STABLE_SERVICE {
-            (stable_hash, canary_hash)
+    if REPLICA_SETS.contains(&slot) {
+        return if limits.is_routed {
+            shrunk(before, &was, &is, slot)
         } else {
-            (canary_hash, stable_hash)
+            within_bounds(before, &was, &is, limits)
         };
-        if to <= from || hash.is_empty() {
-            continue;
-        }
-        // What loses the weight has no Pods at all: anything is better.
-        if seen.set(lost).is_none_or(|set| set.proved == 0) {
-            continue;
-        }
-        let (fresh, listed) = seen.destination(slot, listed);
-        let (ready, need) = (listed.of(hash), need(n, to));
-        if fresh || ready < need {
-            let detail = format!(
-                "weight of {hash} rises from {from} to {to}: {ready} of {need} endpoints are listed, switched just now: {fresh}"
-            );
-            return broken("endpoints before weight", detail);
+    }
+    if slot == ROLLOUT {
+        return stepped(&was, &is)
+            .or_else(|| promoted(&was, &is))
+            .or_else(|| judged(&was, &is))
+            .or_else(|| healthy(before, &was, &is, limits));
+    }
+    let rollout = was.of(ROLLOUT);
+    if slot == ROUTE && rollout.aborted && rollout.hash != rollout.stable {
+        let (from, to) = (was.weight(rollout.hash), is.weight(rollout.hash));
+        if to > from {
+            let hash = was.hash(rollout.hash);
+            return broken("S7", format!("weight of aborted {hash} rises from {from} to {to}"));
         }
     }
-    None
+    switched(before, &was, &is)
 }
 
-/// Checks a sight on which a leader does nothing: no weight stays on Pods that are gone while the stable set could take it
-/// (S4, F25).
-pub(super) fn stays(seen: &Facets<'_>, listed: [&EndpointCounts; 2]) -> Option<Broken> {
-    let rollout = seen.of(ROLLOUT);
-    let (to_canary, to_stable) = seen.reached();
-    let is_canary = rollout.hash != rollout.stable && *to_canary == *rollout.hash;
-    if !is_canary || *to_stable != *rollout.stable {
+/// S5, S7: traffic leaves first, then replicas.
+fn shrunk(before: &State, was: &Facets<'_>, is: &Facets<'_>, slot: usize) -> Option<Broken> {
+    let (set, to) = (was.of(slot), is.of(slot).desired);
+    if before.spent.foreign != 0 || to >= set.desired {
         return None;
     }
-    let (canary, stable) = (seen.set(&rollout.hash)?, seen.set(&rollout.stable)?);
-    let (weight, n) = (seen.weight(&rollout.hash), rollout.desired);
-    let lost = canary.observed && canary.proved < need(n, weight);
-    let (fresh, listed) = seen.destination(STABLE_SERVICE, listed);
-    // One percent more for the stable set is progress already.
-    let spare =
-        stable.proved.min(listed.of(&stable.hash)) >= need(n, 101_u32.saturating_sub(weight));
-    if weight > 0 && lost && spare && !fresh {
-        let detail = format!(
-            "{weight} % stay on {} with {} available, and {} could take some of it",
-            rollout.hash, canary.proved, rollout.stable
-        );
-        return broken("S4", detail);
-    }
-    None
-}
-
-/// Checks a state in which nothing happens any more by itself: the stable revision serves all and has all its Pods, and what
-/// it replaces is either promoted or aborted (L1, L2).
-pub(super) fn rest(catalog: &Catalog, state: &State) -> Option<Broken> {
-    let facts = Facets::truth(catalog, state);
-    let rollout = facts.of(ROLLOUT);
-    let weight = facts.weight(&rollout.stable);
-    if rollout.hash != rollout.stable && !rollout.aborted {
+    let name = was.hash(set.hash);
+    let recent = u32::from(before.recent_weight[slot - REPLICA_SETS.start]);
+    if to < was.need(set.hash, u32::from(before.counted), recent) {
+        let from = set.desired;
         return broken(
-            "L1",
+            "S5",
             format!(
-                "nothing happens any more, and {} is neither promoted nor aborted",
-                rollout.hash
+                "{name} is scaled from {from} to {to} within the delay after it served {recent} %"
             ),
         );
     }
-    if weight != 100 {
+    let (rollout, served) = (was.of(ROLLOUT), was.weight(set.hash));
+    if rollout.aborted && set.hash == rollout.hash && served > 0 {
+        return broken("S7", format!("aborted {name} is scaled down while it serves {served} %"));
+    }
+    None
+}
+
+/// S13: a basic canary stays within surge and unavailability by our own hand.
+fn within_bounds(
+    before: &State,
+    was: &Facets<'_>,
+    is: &Facets<'_>,
+    limits: &Limits,
+) -> Option<Broken> {
+    let wanted = |facts: &Facets<'_>| facts.sets().map(|set| set.desired).sum::<u32>();
+    let available = |facts: &Facets<'_>| facts.sets().map(|set| set.available).sum::<u32>();
+    let most = limits.most + limits.surge;
+    if wanted(is) > most && wanted(is) > wanted(was) {
+        return broken("S13", format!("{} Pods are wanted, at most {most} may be", wanted(is)));
+    }
+    let least = limits.least.saturating_sub(limits.unavailable);
+    let fewer = available(is) < least && available(is) < available(was);
+    if fewer && before.spent.pod_failures == 0 {
+        let left = available(is);
+        return broken("S13", format!("{left} Pods are left, at least {least} must be"));
+    }
+    None
+}
+
+/// S6: what a destination with weight resolves to changes only onto Pods that can carry it.
+fn switched(before: &State, was: &Facets<'_>, is: &Facets<'_>) -> Option<Broken> {
+    if before.spent.foreign != 0 || before.spent.pod_failures != 0 {
+        return None;
+    }
+    let n = u32::from(before.counted);
+    let (canary, stable, _) = was.of(ROUTE).weights;
+    let ((from_canary, from_stable), (to_canary, to_stable)) = (was.reached(), is.reached());
+    let both = [(from_canary, to_canary, canary), (from_stable, to_stable, stable)];
+    for (from, to, weight) in both {
+        let carries = is.set(to).is_some_and(|set| set.available >= need(n, weight));
+        // The first switch of a destination that told no revisions apart takes nothing away from anybody.
+        if from != to && from != 0 && weight > 0 && !carries {
+            let to = is.hash(to);
+            return broken(
+                "S6",
+                format!(
+                    "a destination with weight {weight} is switched to {to}, which cannot carry it"
+                ),
+            );
+        }
+    }
+    None
+}
+
+/// S9, S11: steps move by one, and promotions are counted.
+fn stepped(was: &Facets<'_>, is: &Facets<'_>) -> Option<Broken> {
+    let (from, to) = (was.of(ROLLOUT), is.of(ROLLOUT));
+    let counted = i64::from(from.stable != to.stable);
+    if to.stable_seq != from.stable_seq + counted {
+        let (from, to) = (from.stable_seq, to.stable_seq);
+        return broken("S9", format!("stableSeq moves from {from} to {to}"));
+    }
+    let same = from.hash == to.hash && from.attempt == to.attempt && from.stable == to.stable;
+    let free = from.stable == 0 || from.promotes_fully || from.asked_abort || to.asked_abort;
+    if same && !free && to.step != from.step && to.step != from.step + 1 {
+        let (from, to) = (from.step, to.step);
+        return broken("S11", format!("the step moves from {from} to {to}"));
+    }
+    None
+}
+
+/// S12: the step of an analysis is left only with a run that succeeded.
+fn judged(was: &Facets<'_>, is: &Facets<'_>) -> Option<Broken> {
+    let (from, to) = (was.of(ROLLOUT), is.of(ROLLOUT));
+    let leaves = from.at_analysis
+        && from.hash == to.hash
+        && (to.step == from.step + 1 || to.stable != from.stable)
+        && !from.promotes_fully
+        && from.stable != 0;
+    let evidence = RUNS
+        .map(|slot| was.of(slot))
+        .any(|run| run.phase == Some(AnalysisPhase::Successful) && run.hash == from.hash);
+    if leaves && !evidence {
+        let hash = was.hash(from.hash);
+        return broken("S12", format!("{hash} leaves its analysis, and no run succeeded"));
+    }
+    None
+}
+
+/// S8, S9: what becomes stable was not aborted and has all its Pods.
+fn promoted(was: &Facets<'_>, is: &Facets<'_>) -> Option<Broken> {
+    let (rollout, to) = (was.of(ROLLOUT), is.of(ROLLOUT).stable);
+    if rollout.stable == to || rollout.stable == 0 {
+        return None;
+    }
+    let name = was.hash(to);
+    if rollout.aborted && to == rollout.hash {
+        return broken("S8", format!("aborted {name} becomes stable"));
+    }
+    let n = rollout.desired;
+    if was.set(to).is_none_or(|set| set.desired < n) {
+        return broken("S9", format!("{name} becomes stable with less than {n} wanted Pods"));
+    }
+    None
+}
+
+/// S23: who is called Healthy is stable, whole, and has all traffic.
+fn healthy(before: &State, was: &Facets<'_>, is: &Facets<'_>, limits: &Limits) -> Option<Broken> {
+    let (from, rollout) = (was.of(ROLLOUT), is.of(ROLLOUT));
+    let becomes = rollout.health == Health::Healthy && from.health != Health::Healthy;
+    if !becomes || before.spent.foreign != 0 || before.spent.pod_failures != 0 {
+        return None;
+    }
+    let (n, weight) = (u32::from(before.counted), is.weight(rollout.stable));
+    let whole = is.set(rollout.stable).is_some_and(|set| set.desired >= n);
+    let reached = !limits.is_routed || n == 0 || weight == 100;
+    if rollout.hash == rollout.stable && whole && reached {
+        return None;
+    }
+    let name = is.hash(rollout.stable);
+    broken("S23", format!("Healthy with {weight} % on {name}, whole: {whole}"))
+}
+
+/// Checks a state in which nothing happens any more by itself: the stable revision serves all and has all its Pods, what it
+/// replaces is either promoted or aborted, and nothing is left of it (L1, L2).
+pub(super) fn rest(catalog: &Catalog, state: &State, limits: &Limits) -> Option<Broken> {
+    let facts = Facets::truth(catalog, state);
+    let rollout = facts.of(ROLLOUT);
+    if rollout.waits_for_person {
+        return None;
+    }
+    let (n, stable) = (rollout.desired, facts.hash(rollout.stable));
+    let is_promoted = rollout.hash == rollout.stable;
+    if !is_promoted && !rollout.aborted {
+        let hash = facts.hash(rollout.hash);
         return broken(
-            "L2",
-            format!("nothing happens any more, and the stable {} has {weight} %", rollout.stable),
+            "L1",
+            format!("nothing happens any more, and {hash} is neither promoted nor aborted"),
         );
+    }
+    let law = if is_promoted { "L1" } else { "L2" };
+    let weight = facts.weight(rollout.stable);
+    if limits.is_routed && n > 0 && weight != 100 {
+        return broken(
+            law,
+            format!("nothing happens any more, and the stable {stable} has {weight} %"),
+        );
+    }
+    for set in facts.sets() {
+        let wanted = if set.hash == rollout.stable { n } else { 0 };
+        if set.desired != wanted || set.available != wanted {
+            let (name, size, available) = (facts.hash(set.hash), set.desired, set.available);
+            return broken(
+                law,
+                format!(
+                    "nothing happens any more, and {name} has {available} of {size}, not {wanted}"
+                ),
+            );
+        }
+    }
+    let due = if is_promoted { Health::Healthy } else { Health::Degraded };
+    if rollout.health != due {
+        return broken(law, format!("nothing happens any more, and it is not {due:?}"));
     }
     None
 }

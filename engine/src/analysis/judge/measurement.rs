@@ -111,7 +111,7 @@ fn no_evidence(value: &MeasuredValue, conditions: &[&Option<Condition>]) -> Opti
     if is_empty(value) && !mentions(FOR_EMPTY) {
         return Some("no data: the result is empty".into());
     }
-    if !is_finite(value) && !mentions(FOR_NON_FINITE) {
+    if !is_finite(value) && !mentions(FOR_NON_FINITE) && !seeded!(NanIsEvidence) {
         return Some(format!("no data: the result is `{}`", text_of(value)));
     }
     None

@@ -133,7 +133,7 @@ fn holds(
         result.metadata.get_or_insert_default().insert(UNREACHABLE_SINCE.into(), text);
         fact.started_at
     });
-    fact.finished_at - since < config.outage_budget
+    fact.finished_at - since < config.outage_budget && !seeded!(OutageCountsAtOnce)
 }
 
 /// Forgets the oldest measurements.
@@ -170,20 +170,23 @@ fn phase(metric: &Metric, result: &MetricResult, terminating: Terminating) -> An
         };
     }
     // In this order a later one prevails over an earlier one (Argo).
-    if number(result.consecutive_error) > limits.consecutive_error {
+    let late = i64::from(seeded!(ErrorLimitLate));
+    if number(result.consecutive_error) > limits.consecutive_error + late {
         return AnalysisPhase::Error;
     }
     if number(result.inconclusive) > limits.inconclusive {
         return AnalysisPhase::Inconclusive;
     }
-    if limits.failure >= 0 && number(result.failed) > limits.failure {
+    let late = i64::from(seeded!(FailureLimitLate));
+    if limits.failure >= 0 && number(result.failed) > limits.failure + late {
         return AnalysisPhase::Failed;
     }
     let successes = limits.consecutive_success;
     if successes > 0 && number(result.consecutive_success) >= successes {
         return AnalysisPhase::Successful;
     }
-    if limits.count.is_some_and(|count| number(result.count) >= count) {
+    let late = i64::from(seeded!(CountLate));
+    if limits.count.is_some_and(|count| number(result.count) >= count + late) {
         return match (successes > 0, limits.failure >= 0) {
             (true, true) => AnalysisPhase::Inconclusive,
             (true, false) => AnalysisPhase::Failed,

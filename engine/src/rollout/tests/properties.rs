@@ -23,6 +23,8 @@ enum Event {
     Step(i64),
     Paused(bool),
     Healthy(u8, u32),
+    /// So many Pods of a revision are in EndpointSlices, at most.
+    Listed(u8, u32),
     Term,
     /// Somebody else sets the canary's weight.
     Weight(i64),
@@ -36,13 +38,15 @@ fn event() -> impl Strategy<Value = Event> {
         4 => Just(Event::Decide),
         4 => (1..60_i64).prop_map(Event::Seconds),
         2 => (1..4_u8).prop_map(Event::Image),
-        1 => (0..9_i64).prop_map(Event::Replicas),
+        // A user, or an autoscaler.
+        2 => (0..101_i64).prop_map(Event::Replicas),
         1 => any::<bool>().prop_map(Event::Abort),
         1 => Just(Event::PromoteFull),
         2 => Just(Event::Resume),
-        1 => (-3..9_i64).prop_map(Event::Step),
+        1 => (-3..22_i64).prop_map(Event::Step),
         1 => any::<bool>().prop_map(Event::Paused),
-        2 => (1..4_u8, 0..6_u32).prop_map(|(image, pods)| Event::Healthy(image, pods)),
+        2 => (1..4_u8, 0..101_u32).prop_map(|(image, pods)| Event::Healthy(image, pods)),
+        1 => (1..4_u8, 0..101_u32).prop_map(|(image, pods)| Event::Listed(image, pods)),
         1 => Just(Event::Term),
         1 => (0..101_i64).prop_map(Event::Weight),
         1 => any::<bool>().prop_map(Event::Blur),
@@ -70,13 +74,49 @@ fn happen(world: &mut World, event: &Event) {
             let hash = world.hash_of(&image(*n));
             world.healthy.insert(hash, *pods);
         }
+        Event::Listed(n, pods) => {
+            let hash = world.hash_of(&image(*n));
+            world.listed.insert(hash, *pods);
+        }
         Event::Term => world.term += 1,
+        Event::Weight(_) | Event::Blur(_) if !world.is_routed() => {}
         Event::Weight(canary) => world.edit(Kind::VIRTUAL_SERVICE, "web", |route| {
             let to = &mut route["spec"]["http"][0]["route"];
             (to[0]["weight"], to[1]["weight"]) = (json!(100 - canary), json!(canary));
         }),
         Event::Blur(stable) => blur(world, *stable),
     }
+}
+
+/// A strategy of up to 20 steps, one a line.
+fn steps() -> impl Strategy<Value = String> {
+    let step = prop_oneof![
+        5 => (0..101_i64).prop_map(|n| format!("setWeight: {n}")),
+        2 => (1..90_i64).prop_map(|n| format!("pause: {{duration: {n}}}")),
+        1 => Just("pause: {}".to_owned()),
+        1 => (0..101_i64).prop_map(|n| format!("setCanaryScale: {{replicas: {n}}}")),
+        1 => (0..101_i64).prop_map(|n| format!("setCanaryScale: {{weight: {n}}}")),
+        1 => Just("setCanaryScale: {matchTrafficWeight: true}".to_owned()),
+    ];
+    proptest::collection::vec(step, 1..21).prop_map(|steps| {
+        let lines = steps.into_iter().map(|step| format!("      - {step}\n"));
+        std::iter::once("      steps:\n".to_owned()).chain(lines).collect()
+    })
+}
+
+/// What tells the revisions apart.
+fn routed() -> impl Strategy<Value = Routed> {
+    let bounds = (0..30_i64, 1..30_i64).prop_map(|(surge, unavailable)| {
+        Routed::Not(format!("      maxSurge: {surge}%\n      maxUnavailable: {unavailable}\n"))
+    });
+    prop_oneof![Just(Routed::ByHosts), Just(Routed::BySubsets), bounds]
+}
+
+#[derive(Clone, Debug)]
+enum Routed {
+    ByHosts,
+    BySubsets,
+    Not(String),
 }
 
 fn blur(world: &mut World, stable: bool) {
@@ -104,20 +144,30 @@ proptest! {
     /// `World::decide` asserts that the audit of every decision is empty.
     #[test]
     fn the_laws_hold_whatever_happens(
-        subsets in any::<bool>(),
+        routed in routed(),
+        steps in steps(),
+        replicas in 0..101_i64,
         events in proptest::collection::vec(event(), 1..40),
     ) {
-        let mut world = if subsets {
-            fresh(&[SUBSETS, STEPS], &[SUBSET_NETWORK])
-        } else {
-            fresh(&[HOSTS, STEPS], &[NETWORK])
+        let mut world = match &routed {
+            Routed::ByHosts => fresh(&[HOSTS, &steps], &[NETWORK]),
+            Routed::BySubsets => fresh(&[SUBSETS, &steps], &[SUBSET_NETWORK]),
+            Routed::Not(bounds) => {
+                // A size apart from the weight needs a router.
+                let routed = |line: &&str| !line.contains("setCanaryScale");
+                let mut steps: String = steps.lines().filter(routed).map(|line| format!("{line}\n")).collect();
+                steps.push_str("      - setWeight: 50\n");
+                fresh(&[bounds, &steps], &[])
+            }
         };
+        world.edit_rollout(|r| r["spec"]["replicas"] = json!(replicas));
         for event in &events {
             happen(&mut world, event);
         }
         world.check_history();
         // Whatever happened: with healthy Pods and a retry, all ends well (L1, L2).
         world.healthy.clear();
+        world.listed.clear();
         world.edit_rollout(|r| {
             r["status"]["abort"] = json!(false);
             r["spec"]["paused"] = json!(false);

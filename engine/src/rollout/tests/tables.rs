@@ -5,6 +5,11 @@ use std::fmt::Write;
 use crate::rollout::replicas::{Basic, Bounds, Size, basic_sizes, basic_target, carried, share};
 
 #[test]
+fn the_arithmetic_of_sizes_is_as_the_table_says() {
+    insta::assert_snapshot!(crate::rollout::arithmetic::table());
+}
+
+#[test]
 fn a_basic_canary_divides_its_pods_like_argo() {
     let mut table = String::from("  N  w%  | surge 0   surge 1\n");
     for n in [1, 2, 3, 4, 5, 10, 33] {

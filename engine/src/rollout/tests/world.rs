@@ -50,6 +50,9 @@ pub(super) struct World {
     pub(super) term: u64,
 }
 
+/// Decisions in a row after which something counts as not settling: 20 steps take some.
+const ROUNDS: usize = 300;
+
 fn kind_of(name: &str) -> Kind {
     match name {
         "Rollout" => Kind::ROLLOUT,
@@ -199,6 +202,11 @@ impl World {
 
     pub(super) fn rollout(&self) -> RolloutRecord {
         serde_json::from_value(self.get(Kind::ROLLOUT, "web").clone()).unwrap()
+    }
+
+    /// Whether a VirtualService splits traffic.
+    pub(super) fn is_routed(&self) -> bool {
+        self.of(&Kind::VIRTUAL_SERVICE).next().is_some()
     }
 
     /// Canary weight of the first route of `web`.
@@ -387,14 +395,14 @@ impl World {
 
     /// Runs until nothing is written and nothing moves; does not wait for deadlines.
     pub(super) fn settle(&mut self) -> Decision<RolloutReconciler> {
-        for _ in 0..60 {
+        for _ in 0..ROUNDS {
             let (wrote, decision) = self.decide();
             let moved = self.workloads();
             if !wrote && !moved {
                 return decision;
             }
         }
-        panic!("no end in 60 rounds:\n{}", self.log.join("\n"));
+        panic!("no end in {ROUNDS} rounds:\n{}", self.log.join("\n"));
     }
 
     /// Lets Pods follow, and nothing be decided.
