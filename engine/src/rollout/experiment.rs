@@ -76,7 +76,8 @@ pub(crate) fn is_done(s: &Situation<'_>, verdicts: &Verdicts) -> Result<(), Stri
     }
 }
 
-fn all<'a>(s: &Roles<'a>) -> impl Iterator<Item = &'a ExperimentSight> {
+/// The Experiments of the Rollout.
+pub(crate) fn all<'a>(s: &Roles<'a>) -> impl Iterator<Item = &'a ExperimentSight> {
     let uid = s.rollout.meta.uid.clone();
     let sights = s.view.experiments.present().into_iter().flatten();
     sights.filter(move |sight| sight.experiment.meta.is_owned_by(&uid))

@@ -13,6 +13,7 @@ use super::situation::{Chosen, Roles, Situation, current_set, wanted_hash};
 use super::spec_facts::SpecFacts;
 use super::{analysis, experiment, routes, workload};
 use crate::analysis::arguments::{self, ArgumentError};
+use crate::analysis::named;
 use crate::view::{Lookup, RolloutView, ServiceRecord};
 
 /// One thing that is wrong.
@@ -226,6 +227,13 @@ fn template_problems(view: &RolloutView, chosen: Chosen<'_>) -> Vec<Problem> {
     let mut problems: Vec<Problem> = all
         .filter_map(|(path, analysis)| template_problem(view, chosen, &path, analysis))
         .collect();
+    let background = canary_of(chosen).and_then(|canary| canary.analysis.as_ref());
+    if let Some(background) = background.filter(|background| named::is_inline(background)) {
+        let error = analysis::background_spec(&Roles::observe(view, chosen), background).err();
+        problems.extend(error.map(|error| {
+            Problem::new(format!("{CANARY}.analysis"), error.to_string(), hint(&error))
+        }));
+    }
     if let Some(canary) = canary_of(chosen).filter(|canary| experiment::is_asked_for(canary)) {
         let found = experiment::problems(&Situation::observe(view, canary));
         problems.extend(
