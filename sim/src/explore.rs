@@ -100,6 +100,14 @@ pub enum Step {
     FollowWeight,
     /// `analysis` with one measurement.
     Analysis,
+    /// `experiment` with one version of one Pod.
+    Experiment,
+    /// `setHeaderRoute`.
+    Header,
+    /// `setHeaderRoute` that takes the route away.
+    NoHeader,
+    /// `setMirrorRoute`.
+    Mirror,
 }
 
 /// What tells the two versions apart.
@@ -107,10 +115,62 @@ pub enum Step {
 pub enum Routing {
     /// Two Services.
     Hosts,
+    /// Two Services that swap roles at each promotion: `pingPong`.
+    PingPong,
     /// Two subsets of a DestinationRule.
     Subsets,
     /// Nothing but the number of Pods: `maxSurge`, `maxUnavailable`.
     Basic(u8, u8),
+    /// One Service that is switched, of another strategy: `blueGreen`.
+    BlueGreen(BlueGreen),
+}
+
+impl Routing {
+    /// Whether users reach a version by what is written, not by the number of its Pods.
+    fn is_routed(self) -> bool {
+        !matches!(self, Self::Basic(..))
+    }
+}
+
+/// A blue-green strategy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BlueGreen {
+    /// Whether there is a preview Service.
+    pub preview: bool,
+    /// What comes before the switch.
+    pub pause: Promotion,
+    /// Whether an analysis judges before the switch.
+    pub before: bool,
+    /// Whether an analysis judges after the switch.
+    pub after: bool,
+    /// `previewReplicaCount`.
+    pub preview_replicas: Option<u8>,
+    /// Whether the former version goes at once: `scaleDownDelaySeconds` of 0.
+    pub hurries: bool,
+}
+
+/// How users get to the new version of a blue-green strategy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Promotion {
+    /// At once.
+    #[default]
+    Auto,
+    /// After 30 seconds: `autoPromotionSeconds`.
+    Wait,
+    /// When a person says so: `autoPromotionEnabled` of false.
+    Person,
+}
+
+/// Which routes of the VirtualService are managed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Protocol {
+    /// One HTTP route.
+    #[default]
+    Http,
+    /// One TCP route.
+    Tcp,
+    /// One HTTP route, one TLS route.
+    HttpAndTls,
 }
 
 /// What somebody else may write, each once.
@@ -122,6 +182,8 @@ pub enum Foreign {
     Stable,
     /// Likewise the canary's Service.
     Canary,
+    /// `spec.replicas` of the ReplicaSet that was there first.
+    Size(u8),
 }
 
 /// What may become of an analysis, besides that it passes.
@@ -144,6 +206,10 @@ pub struct Bounds {
     pub steps: Vec<Step>,
     /// What tells the versions apart.
     pub routing: Routing,
+    /// Which routes are managed.
+    pub protocol: Protocol,
+    /// `dynamicStableScale`.
+    pub dynamic: bool,
     /// Whether an analysis runs beside the steps.
     pub background: bool,
     /// Writes whose outcome is unknown.
@@ -179,6 +245,8 @@ impl Default for Bounds {
             replicas: 2,
             steps: vec![Step::Weight(50)],
             routing: Routing::Hosts,
+            protocol: Protocol::Http,
+            dynamic: false,
             background: false,
             unknown: 0,
             duplicates: 0,
@@ -198,7 +266,12 @@ impl Default for Bounds {
 
 impl Bounds {
     fn is_judged(&self) -> bool {
-        self.background || self.steps.contains(&Step::Analysis)
+        let beside_a_switch = match self.routing {
+            Routing::BlueGreen(of) => of.before || of.after,
+            Routing::Hosts | Routing::PingPong | Routing::Subsets | Routing::Basic(..) => false,
+        };
+        let by_step = |step: &Step| matches!(step, Step::Analysis | Step::Experiment);
+        self.background || beside_a_switch || self.steps.iter().any(by_step)
     }
 
     fn limits(&self) -> Limits {
@@ -209,10 +282,10 @@ impl Bounds {
         let n = u32::from(self.replicas);
         let (surge, unavailable) = match self.routing {
             Routing::Basic(surge, unavailable) => (u32::from(surge), u32::from(unavailable)),
-            Routing::Hosts | Routing::Subsets => (0, 0),
+            Routing::Hosts | Routing::PingPong | Routing::Subsets | Routing::BlueGreen(_) => (0, 0),
         };
         Limits {
-            is_routed: !matches!(self.routing, Routing::Basic(..)),
+            is_routed: self.routing.is_routed(),
             surge,
             unavailable,
             least: asked.clone().chain([n]).min().unwrap_or(n),
@@ -331,7 +404,7 @@ impl Explorer {
             toggles.map(|toggle| catalog.intern_write(&toggle.write(), false)).collect();
         let foreign = bounds.foreign.iter();
         let foreign_writes = foreign
-            .map(|foreign| catalog.intern_write(&foreign.write(bounds.routing), false))
+            .map(|foreign| catalog.intern_write(&foreign.write(&bounds), false))
             .collect();
         Self {
             catalog,

@@ -12,7 +12,9 @@ use sluice_engine::rollout::arithmetic;
 use sluice_engine::seeds::{Area, Defect, with};
 
 use crate::explore::lease::{self, LEASES};
-use crate::explore::{Answers, Bounds, Foreign, Order, Routing, Rules, Step, Toggle, explore};
+use crate::explore::{
+    Answers, BlueGreen, Bounds, Foreign, Order, Protocol, Routing, Rules, Step, Toggle, explore,
+};
 use crate::scenario::Scenario;
 
 /// What became of all defects.
@@ -158,6 +160,8 @@ fn searches() -> Vec<(&'static str, Bounds)> {
         ..disturbed(Toggle::PromoteFull)
     };
     let near = || Bounds { max_states: 30_000, ..Bounds::default() };
+    let preview = BlueGreen { preview: true, ..BlueGreen::default() };
+    let judged = BlueGreen { before: true, after: true, ..preview };
     vec![
         ("abort, unknown", Bounds { unknown: 1, ..disturbed(Toggle::Abort) }),
         ("full, crash", Bounds { crashes: 1, ..back_and_forth() }),
@@ -196,6 +200,61 @@ fn searches() -> Vec<(&'static str, Bounds)> {
                 ..disturbed(Toggle::Retry)
             },
         ),
+        (
+            "blue-green",
+            Bounds {
+                routing: Routing::BlueGreen(preview),
+                toggles: vec![Toggle::Abort, Toggle::BackToStable],
+                crashes: 1,
+                ..near()
+            },
+        ),
+        (
+            "blue-green, replicas",
+            Bounds {
+                routing: Routing::BlueGreen(preview),
+                toggles: vec![Toggle::Replicas(3), Toggle::NewRevision],
+                ..near()
+            },
+        ),
+        (
+            "blue-green, judged",
+            Bounds {
+                routing: Routing::BlueGreen(judged),
+                answers: Answers { bad: 1, unreachable: 0, vanished: 0 },
+                pod_failures: 1,
+                toggles: vec![Toggle::Abort],
+                ..near()
+            },
+        ),
+        (
+            "dynamic",
+            Bounds { dynamic: true, toggles: vec![Toggle::Abort, Toggle::PromoteFull], ..near() },
+        ),
+        ("dynamic, new revision", Bounds { dynamic: true, ..disturbed(Toggle::NewRevision) }),
+        (
+            "ping-pong",
+            Bounds { routing: Routing::PingPong, crashes: 1, ..disturbed(Toggle::NewRevision) },
+        ),
+        (
+            "header route",
+            Bounds {
+                steps: vec![Step::Scale(1), Step::Header, Step::FollowWeight],
+                toggles: vec![Toggle::Abort, Toggle::Retry],
+                ..near()
+            },
+        ),
+        ("header and weight", Bounds { steps: vec![Step::Weight(50), Step::Header], ..near() }),
+        (
+            "experiment",
+            Bounds {
+                steps: vec![Step::Weight(50), Step::Experiment],
+                answers: Answers { bad: 1, unreachable: 0, vanished: 0 },
+                toggles: vec![Toggle::Abort, Toggle::Retry],
+                ..near()
+            },
+        ),
+        ("HTTP and TLS", Bounds { protocol: Protocol::HttpAndTls, ..near() }),
         (
             "everything near",
             Bounds { crashes: 1, unknown: 1, toggles: vec![Toggle::Abort], ..near() },

@@ -354,6 +354,9 @@ impl Explorer {
     fn endpoints(&mut self, next: &mut State, index: usize) -> Step {
         let facts = Facets::truth(&self.catalog, next);
         let slot = [STABLE_SERVICE, CANARY_SERVICE][index];
+        if next.truth.content[slot] == 0 {
+            return None;
+        }
         // The subsets of a rule divide the endpoints of one Service, which selects all.
         let by_subset = facts.of(STABLE_SERVICE).canary_hash.is_some();
         if by_subset && slot == CANARY_SERVICE {
