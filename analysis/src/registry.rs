@@ -50,8 +50,10 @@ pub fn find<'p>(
     }
     let found = providers.iter().find(|provided| (provided.wanted_by)(wanted));
     found.map(|provided| &*provided.provider).ok_or_else(|| {
-        let message =
-            format!("provider `{}` is not implemented yet; use `prometheus`, `web` or `job`", named[0]);
+        let message = format!(
+            "provider `{}` is not implemented yet; use `prometheus`, `web` or `job`",
+            named[0]
+        );
         SampleError::new(SampleErrorKind::Unsupported, message)
     })
 }

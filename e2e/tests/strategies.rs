@@ -18,6 +18,8 @@ mod jobs;
 mod sizes;
 #[path = "strategies/steps.rs"]
 mod steps;
+#[path = "strategies/transcripts.rs"]
+mod transcripts;
 
 use adoption::*;
 use blue_green::*;
@@ -26,6 +28,7 @@ use istio::*;
 use jobs::*;
 use sizes::*;
 use steps::*;
+use transcripts::*;
 
 fn main() -> ExitCode {
     harness::main(&sluice_e2e::tests![
@@ -116,5 +119,7 @@ fn main() -> ExitCode {
         going_back_to_stable_lets_the_stable_set_grow_first,
         ping_and_pong_swap_over_two_releases_and_fail_no_request,
         an_aborted_release_swaps_no_services,
+        a_canary_obeys_the_commands_of_kubectl_and_argo,
+        a_blue_green_update_obeys_the_commands_of_kubectl_and_argo,
     ])
 }

@@ -384,11 +384,16 @@ impl History {
             let seen = memory.available.entry(hash.clone()).or_default();
             seen.retain(|(until, _)| at - *until <= DECIDED_AGO);
             let old = before.and_then(|before| before.sets.get(hash));
-            // What was available before we changed the set says nothing about the set as it is now (S3).
-            if step.ours && old.is_some_and(|old| old.meta.generation != set.meta.generation) {
-                seen.clear();
-            } else if let Some(old) = old {
+            if let Some(old) = old {
                 seen.push((at, old.available()));
+            }
+            // What was available before we made the set larger says nothing about the set as it is now (S3); a smaller one
+            // keeps as many as it has room for.
+            let changed = old.is_some_and(|old| old.meta.generation != set.meta.generation);
+            if step.ours && changed {
+                let room =
+                    old.map_or(0, |old| if set.replicas > old.replicas { 0 } else { set.replicas });
+                seen.iter_mut().for_each(|(_, available)| *available = room.min(*available));
             }
         }
         let status = &after.rollout.status;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sluice_crds::labels::POD_TEMPLATE_HASH;
 use sluice_crds::rollout::strategy::{BlueGreenStrategy, CanaryStrategy};
 use sluice_crds::rollout::traffic_routing::IstioVirtualService;
-use sluice_crds::rollout::{RolloutRecord, RolloutSpec, RolloutStatus};
+use sluice_crds::rollout::{CanaryStep, RolloutRecord, RolloutSpec, RolloutStatus};
 
 /// A revision that a destination reaches; `None` if it does not tell revisions apart.
 pub(super) type Reached = Option<String>;
@@ -338,6 +338,12 @@ pub(super) fn need(spec: &RolloutSpec, status: &RolloutStatus, hash: &str, weigh
     declared.unwrap_or_else(|| part(n, weight)).max(1)
 }
 
+/// Returns the current step, 0 to their number. Anybody who may promote may write any number: the engine takes one below 0 for the
+/// first step and one beyond the last for the end, and so do the laws.
+pub(super) fn step_index(status: &RolloutStatus, steps: &[CanaryStep]) -> usize {
+    usize::try_from(status.current_step_index.unwrap_or(0)).unwrap_or(0).min(steps.len())
+}
+
 fn part(n: u32, percent: u32) -> u32 {
     let whole = u64::from(n) * u64::from(percent);
     u32::try_from(whole / 100 + u64::from(whole % 100 != 0)).unwrap_or(u32::MAX)
@@ -345,7 +351,7 @@ fn part(n: u32, percent: u32) -> u32 {
 
 fn declared_size(spec: &RolloutSpec, status: &RolloutStatus, n: u32) -> Option<u32> {
     let steps = spec.strategy.canary.as_deref()?.steps.as_deref()?;
-    let index = usize::try_from(status.current_step_index?).ok()?;
+    let index = step_index(status, steps);
     if index >= steps.len() || status.promote_full == Some(true) {
         return None;
     }

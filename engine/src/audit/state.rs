@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::Duration;
 use sluice_crds::rollout::{BlueGreenStrategy, CanaryStep, CanaryStrategy, RolloutRecord};
 
-use super::law::{RouteShares, least_available, need, replicas};
+use super::law::{RouteShares, least_available, need, replicas, step_index};
 use crate::view::ReplicaSetRecord;
 
 /// By then proxies have followed a change of routes, with the controller's defaults.
@@ -128,7 +128,7 @@ impl State {
 
     /// Current step.
     pub(super) fn index(&self) -> usize {
-        usize::try_from(self.rollout.status.current_step_index.unwrap_or(0)).unwrap_or(0)
+        step_index(&self.rollout.status, self.steps())
     }
 
     /// Whether a rule passes over steps: full promotion, a rollback window, a version that has not been scaled down.

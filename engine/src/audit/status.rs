@@ -7,7 +7,7 @@ use sluice_crds::rollout::CanaryStep;
 use sluice_crds::rollout::status::{RolloutStatus, SluiceStatus};
 
 use super::decision::{Audit, Traffic, violation};
-use super::law::{least_available, replicas};
+use super::law::{least_available, replicas, step_index};
 use crate::plan::Violation;
 
 impl Audit<'_> {
@@ -77,7 +77,7 @@ impl Audit<'_> {
         }
         self.served_before_stable(to, found);
         let steps = self.steps_of();
-        let index = usize::try_from(old.current_step_index.unwrap_or(0)).unwrap_or(0);
+        let index = step_index(old, steps);
         let skips = old.promote_full == Some(true) || spec.rollback_window.is_some();
         if !skips && index + 1 < steps.len() {
             found.push(violation("S9", format!("{to} would become stable at step {index}")));
@@ -93,20 +93,17 @@ impl Audit<'_> {
     }
 
     fn steps(&self, old: &RolloutStatus, new: &RolloutStatus, found: &mut Vec<Violation>) {
-        let index = |status: &RolloutStatus| status.current_step_index.unwrap_or(0);
-        if index(new) == index(old) {
+        let steps = self.steps_of();
+        let (from, to) = (step_index(old, steps), step_index(new, steps));
+        if from == to {
             return;
         }
-        if index(new) != index(old).saturating_add(1) {
-            found.push(violation(
-                "S11",
-                format!("the step would move from {} to {}", index(old), index(new)),
-            ));
+        if to != from + 1 {
+            found.push(violation("S11", format!("the step would move from {from} to {to}")));
             return;
         }
-        let at = usize::try_from(index(old)).unwrap_or(0);
-        if let Some(step) = self.steps_of().get(at) {
-            self.leaving(step, at, found);
+        if let Some(step) = steps.get(from) {
+            self.leaving(step, from, found);
         }
     }
 
@@ -119,7 +116,8 @@ impl Audit<'_> {
             match (condition, &pause.duration) {
                 (Some(condition), Some(_)) => {
                     let waited = self.view.now - condition.start_time.at();
-                    if length.is_some_and(|length| waited < Duration::seconds(length)) {
+                    if length.and_then(Duration::try_seconds).is_some_and(|length| waited < length)
+                    {
                         found.push(violation(
                             "S11",
                             format!("pause {index} would end after {waited}"),

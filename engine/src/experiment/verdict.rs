@@ -42,7 +42,8 @@ pub(super) fn version(s: &Situation<'_>, version: &Version<'_>) -> ExperimentTem
     if version.set.is_none()
         && s.refusal(Kind::REPLICA_SET, &version.set_name) == Some(&Refusal::Taken)
     {
-        status.collision_count = Some(status.collision_count.unwrap_or(0).saturating_add(1));
+        // Wraps, as in a Rollout.
+        status.collision_count = Some(status.collision_count.unwrap_or(0).wrapping_add(1));
     }
     let (state, message) = state(s, version, &before);
     status.status = Some(state.to_owned());

@@ -1,6 +1,6 @@
 //! How large each ReplicaSet should be now, and which may go (`spec-rollouts` 3.4, 3.7).
 
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 
 use super::abort::Abort;
 use super::capacity::{
@@ -46,7 +46,7 @@ fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Cap
         } else {
             let size = current_size(s, traffic, current);
             let shrinks = size < current.replicas;
-            if !shrinks || s.is_promoted() || settled(s, traffic, s.scale_down_delay(), out) {
+            if !shrinks || s.is_promoted() || settled_canary(s, traffic, current, out) {
                 resize(s, current, size, true, out);
             }
         }
@@ -99,6 +99,8 @@ fn current_size(s: &Situation<'_>, traffic: &Traffic<'_>, current: Set<'_>) -> u
     }
     let index = if s.skips_steps() { s.steps.len() } else { s.index() };
     match explicit_scale(s.canary, s.steps, index, s.n) {
+        // Requests need somebody to go to, whatever the step declares.
+        Some(0) if s.n > 0 && weight_at(s.steps, index).max(carried) > 0 => 1,
         Some(size) => size.max(least),
         None => routed_size(s.canary, s.n, weight_at(s.steps, index)).max(carried).max(least),
     }
@@ -178,7 +180,22 @@ fn spares(s: &Situation<'_>) -> bool {
 /// Whether routes and switches have been still for `delay`, so that no proxy sends to where traffic was before.
 fn settled(s: &Situation<'_>, traffic: &Traffic<'_>, delay: Duration, out: &mut Capacity) -> bool {
     let delay = delay.max(s.view.config.route_confirmation);
-    let Some(at) = traffic.still_at(s.view, delay) else { return true };
+    passed(s, traffic.still_at(s.view, delay), out)
+}
+
+/// Whether no more traffic than now came to the current set within the scale-down delay (S5).
+fn settled_canary(
+    s: &Situation<'_>,
+    traffic: &Traffic<'_>,
+    current: Set<'_>,
+    out: &mut Capacity,
+) -> bool {
+    let delay = s.scale_down_delay().max(s.view.config.route_confirmation);
+    passed(s, traffic.still_for_canary_at(s.view, delay, &current.meta), out)
+}
+
+fn passed(s: &Situation<'_>, at: Option<DateTime<Utc>>, out: &mut Capacity) -> bool {
+    let Some(at) = at else { return true };
     if s.now() >= at || seeded!(ScaleDownAtOnce) {
         return true;
     }

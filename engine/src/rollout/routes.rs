@@ -176,6 +176,29 @@ impl<'a> Traffic<'a> {
     /// When the last change of weights and of what destinations resolve to is `delay` ago; `None` if none is known. An
     /// observer of the data plane that has seen the present version of every route ends the wait for routes at once.
     pub(crate) fn still_at(&self, view: &RolloutView, delay: Duration) -> Option<DateTime<Utc>> {
+        self.changed_at(view, delay, &[&self.canary, &self.stable]).map(|at| at + delay)
+    }
+
+    /// The same for the current set alone: a switch of the canary's own destination to it brought it traffic and took none away,
+    /// and so did any change before it was created.
+    pub(crate) fn still_for_canary_at(
+        &self,
+        view: &RolloutView,
+        delay: Duration,
+        current: &Meta,
+    ) -> Option<DateTime<Utc>> {
+        let changed = self.changed_at(view, delay, &[&self.stable]);
+        changed
+            .filter(|at| current.creation_timestamp.is_none_or(|born| *at >= born.at()))
+            .map(|at| at + delay)
+    }
+
+    fn changed_at(
+        &self,
+        view: &RolloutView,
+        delay: Duration,
+        switches: &[&Destination<'_>],
+    ) -> Option<DateTime<Utc>> {
         let observed =
             delay == view.config.route_confirmation && self.observed(view, false) == Some(true);
         let routed = self
@@ -183,11 +206,9 @@ impl<'a> Traffic<'a> {
             .iter()
             .filter(|_| !observed)
             .filter_map(|(route, _)| instant_of(&route.meta, labels::ROUTED_AT));
-        let switched = [&self.canary, &self.stable]
-            .into_iter()
-            .filter(|_| !seeded!(SwitchForgotten))
-            .filter_map(|to| instant_of(to.meta?, labels::SWITCHED_AT));
-        routed.chain(switched).max().map(|at| at + delay)
+        let switches = switches.iter().filter(|_| !seeded!(SwitchForgotten));
+        let switched = switches.filter_map(|to| instant_of(to.meta?, labels::SWITCHED_AT));
+        routed.chain(switched).max()
     }
 }
 

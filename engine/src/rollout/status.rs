@@ -86,7 +86,8 @@ fn apply(
     match transition {
         Transition::Stay => {}
         Transition::Collide => {
-            let count = status.collision_count.unwrap_or(0).saturating_add(1);
+            // Wraps: any other number is another hash, and a greatest one would be tried for ever.
+            let count = status.collision_count.unwrap_or(0).wrapping_add(1);
             status.collision_count = Some(count);
             let set = format!("{}-{}", s.rollout.meta.name, s.hash);
             let message = format!("ReplicaSet {set} exists and is not ours; another hash is tried");

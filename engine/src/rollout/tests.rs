@@ -224,6 +224,27 @@ fn an_abort_begins_with_the_weight() {
 }
 
 #[test]
+fn a_canary_with_weight_keeps_a_pod_whatever_its_step_declares() {
+    let steps = "      steps:
+      - setWeight: 40
+      - setCanaryScale: {replicas: 0}
+      - pause: {duration: 60}
+      - setWeight: 60
+";
+    let mut world = serving(&[HOSTS, steps], &[NETWORK]);
+    world.set_image("web:2");
+    world.run(Duration::seconds(20));
+    assert_eq!((world.weight(), world.sizes()), (40, vec![5, 2]));
+    // The scale-down delay is over: as small as the step says, but for one.
+    world.run(Duration::seconds(30));
+    assert_eq!((world.weight(), world.sizes()), (40, vec![5, 1]));
+    // And the next weight is not waited for in vain.
+    world.run(Duration::minutes(5));
+    assert_eq!(world.phase(), "Healthy");
+    world.check_history();
+}
+
+#[test]
 fn an_abort_takes_as_much_as_the_stable_set_can_carry() {
     let mut world = midway();
     let stable = world.rollout().status.stable_rs.unwrap();
@@ -312,6 +333,31 @@ fn a_skipped_step_is_the_users_word() {
     world.run(Duration::seconds(10));
     assert_eq!(world.weight(), 60);
     world.check_history();
+}
+
+#[test]
+fn a_step_index_that_is_none_is_the_first_step_or_the_end() {
+    let low = [-1, i32::MIN].map(|index| (index, 20));
+    let high = [6, i32::MAX].map(|index| (index, 100));
+    for (index, weight) in low.into_iter().chain(high) {
+        let mut world = hosts();
+        world.set_image("web:2");
+        world.run(Duration::seconds(10));
+        assert_eq!(world.weight(), 20);
+        world.edit_rollout(|rollout| {
+            rollout["status"]["currentStepIndex"] = json!(index);
+            rollout["status"]["pauseConditions"] = Value::Null;
+            rollout["status"]["controllerPause"] = json!(false);
+        });
+        world.run(Duration::seconds(10));
+        let (reached, end) = (world.weight(), world.phase());
+        assert_eq!((reached, end == "Healthy"), (weight % 100, weight == 100), "{index}");
+        world.run(Duration::seconds(40));
+        promote(&mut world);
+        world.run(Duration::seconds(40));
+        assert_eq!(world.phase(), "Healthy", "{index}\n{}", world.log.join("\n"));
+        world.check_history();
+    }
 }
 
 #[test]

@@ -247,6 +247,7 @@ mod tests {
         for number in 0..60 {
             let walk = walk(Rules::ALL, number);
             events += walk.events;
+            eprintln!("{number} {} {:?}", walk.events, walk.bounds);
             if let Some(violation) = walk.violation {
                 let broken = violation.broken;
                 panic!(

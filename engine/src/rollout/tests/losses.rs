@@ -4,6 +4,8 @@ use chrono::Duration;
 use serde_json::{Value, json};
 use sluice_crds::object::Kind;
 
+use crate::rollout::template_hash::template_hash;
+
 use super::{
     ANALYSIS, HOSTS, NETWORK, STEPS, SUBSET_NETWORK, SUBSETS, TEMPLATE, abort, finish_run, fresh,
     hosts, midway, promote, serving, world::World,
@@ -232,6 +234,23 @@ fn a_name_that_is_taken_makes_another_hash() {
     world.run(Duration::seconds(5));
     assert_eq!(world.sizes().len(), 2, "no third ReplicaSet: {}", world.log.join("\n"));
     world.check_history();
+}
+
+#[test]
+fn a_count_of_collisions_that_cannot_grow_is_no_end() {
+    let mut world = hosts();
+    world.edit_rollout(|rollout| rollout["status"]["collisionCount"] = json!(i32::MAX));
+    let template = world.rollout().spec.template.unwrap();
+    let mut next = template.clone();
+    next["spec"]["containers"][0]["image"] = json!("web:2");
+    let taken = template_hash(&next, Some(i32::MAX));
+    world.taken.insert(format!("web-{taken}"));
+    world.set_image("web:2");
+    world.run(Duration::minutes(2));
+    let status = world.rollout().status;
+    assert_eq!(status.collision_count, Some(i32::MIN));
+    assert_ne!(status.current_pod_hash, Some(taken));
+    assert_eq!(world.weight(), 60, "{}", world.log.join("\n"));
 }
 
 #[test]

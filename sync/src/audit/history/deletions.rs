@@ -11,6 +11,9 @@ use crate::key::ResourceKey;
 use crate::manifest::sync_option;
 use crate::track;
 
+/// Kinds whose objects the engine makes and deletes again.
+const ENGINES: [&str; 3] = ["Rollout", "Experiment", "AnalysisRun"];
+
 pub(super) fn check(evidence: &Evidence<'_>, apps: &Apps<'_>) -> Vec<Violation> {
     let mut found = Vec::new();
     for request in evidence.requests.iter().filter(|r| r.verb == "delete" && r.is_accepted()) {
@@ -56,9 +59,10 @@ fn reason(
     body: &Value,
 ) -> Option<String> {
     let Some(app) = track::tracked_by(body, key) else {
-        // The engine's own: what a Rollout owns, and runs whose time is over.
+        // The engine's own: what a Rollout, an Experiment or a run owns, and runs whose time is over.
         let owner = body.pointer("/metadata/ownerReferences/0/kind").and_then(Value::as_str);
-        let is_engines = owner == Some("Rollout") || key.is("argoproj.io", "AnalysisRun");
+        let is_engines = owner.is_some_and(|kind| ENGINES.contains(&kind))
+            || key.is("argoproj.io", "AnalysisRun");
         return (!is_engines).then(|| "and is nobody's".to_owned());
     };
     let Some(record) = apps.at(app, request.received) else {
