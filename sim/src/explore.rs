@@ -489,6 +489,7 @@ impl Explorer {
                 }
             } else if updated {
                 let facts = self.catalog.facts(state.truth.content[ROLLOUT]);
+                assert!(facts.stable != 0, "the first version is deployed: {:?}", self.bounds);
                 if facts.stable == facts.hash {
                     return Ok(seeds);
                 }
