@@ -151,6 +151,8 @@ fn kind(name: &str) -> Option<Kind> {
         Kind::APPLICATION,
         Kind::ANALYSIS_RUN,
         Kind::ANALYSIS_TEMPLATE,
+        Kind::EXPERIMENT,
+        Kind::JOB,
         Kind::REPLICA_SET,
         Kind::SERVICE,
         Kind::CONFIG_MAP,

@@ -2,8 +2,10 @@
 //! every program, so that the audit log tells them apart.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::Mutex,
 };
 
 use anyhow::Result;
@@ -27,6 +29,8 @@ pub fn server() -> String {
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: PathBuf,
+    /// Kubeconfigs that are complete.
+    written: Mutex<BTreeSet<String>>,
 }
 
 impl Authority {
@@ -47,7 +51,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "sluice-bed");
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         fs::write(folder.join("ca.crt"), issuer.pem())?;
-        let authority = Self { issuer, folder: folder.to_owned() };
+        let authority = Self { issuer, folder: folder.to_owned(), written: Mutex::default() };
         let names = ["127.0.0.1", &BRIDGE.to_string(), "10.96.0.1", "localhost"]
             .into_iter()
             .chain(["kubernetes.default.svc", "istiod.istio-system.svc"])
@@ -86,12 +90,18 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// A kubeconfig for user `name` in `group` with a client certificate; `name` may hold colons.
+    /// A kubeconfig for user `name` in `group` with a client certificate; `name` may hold colons. Whoever asks again gets the same
+    /// file, which others may be reading.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn kubeconfig(&self, name: &str, group: Option<&str>) -> Result<PathBuf> {
         let file = name.replace(':', "-");
+        let mut written = self.written.lock().expect("nobody panics while holding it");
+        let path = self.file(&format!("{file}.kubeconfig"));
+        if written.contains(&file) {
+            return Ok(path);
+        }
         let mut params = CertificateParams::new(Vec::new())?;
         if let Some(group) = group {
             params.distinguished_name.push(DnType::OrganizationName, group);
@@ -101,7 +111,9 @@ impl Authority {
             "client-certificate": self.file(&format!("{file}.crt")),
             "client-key": self.file(&format!("{file}.key")),
         });
-        self.write_kubeconfig(&file, &server(), &user)
+        self.write_kubeconfig(&file, &server(), &user)?;
+        written.insert(file);
+        Ok(path)
     }
 
     /// A kubeconfig with a bearer token.

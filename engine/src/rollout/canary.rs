@@ -183,15 +183,35 @@ fn settled(s: &Situation<'_>, traffic: &Traffic<'_>, delay: Duration, out: &mut 
     passed(s, traffic.still_at(s.view, delay), out)
 }
 
-/// Whether no more traffic than now came to the current set within the scale-down delay (S5).
 fn settled_canary(
     s: &Situation<'_>,
     traffic: &Traffic<'_>,
     current: Set<'_>,
     out: &mut Capacity,
 ) -> bool {
+    passed(s, canary_still_at(s, traffic, current), out)
+}
+
+/// Since when no more traffic than now came to the current set within the scale-down delay (S5).
+fn canary_still_at(
+    s: &Situation<'_>,
+    traffic: &Traffic<'_>,
+    current: Set<'_>,
+) -> Option<DateTime<Utc>> {
     let delay = s.scale_down_delay().max(s.view.config.route_confirmation);
-    passed(s, traffic.still_for_canary_at(s.view, delay, &current.meta), out)
+    traffic.still_for_canary_at(s.view, delay, &current.meta)
+}
+
+/// The size to which the current set of a routed canary is to shrink now; `None` if it is small enough, or has to wait for
+/// traffic that it had.
+pub(crate) fn shrinks_to(
+    s: &Situation<'_>,
+    traffic: &Traffic<'_>,
+    current: Set<'_>,
+) -> Option<u32> {
+    let size = current_size(s, traffic, current);
+    let still = canary_still_at(s, traffic, current).is_none_or(|at| s.now() >= at);
+    (size < current.replicas && still).then_some(size)
 }
 
 fn passed(s: &Situation<'_>, at: Option<DateTime<Utc>>, out: &mut Capacity) -> bool {

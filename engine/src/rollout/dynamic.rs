@@ -43,7 +43,8 @@ pub(crate) fn stable_size(
     let size = routed_size(s.canary, s.n, share);
     let size = size.saturating_sub(u32::from(seeded!(StableOneLess)));
     let still = s.is_changed() || s.is_paused_by_user() || s.has_pause(super::pause::INCONCLUSIVE);
-    if still && !abort.is_on() { size.max(stable.replicas.min(s.n)) } else { size }
+    // On its way back the stable set only grows: what a lost Pod would take from the aim is no reason to end others.
+    if still || abort.is_on() { size.max(stable.replicas.min(s.n)) } else { size }
 }
 
 /// Returns the canary's share that is aimed at, whatever the stable set can carry now.
@@ -57,8 +58,8 @@ fn goal(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) -> u32 {
             steps: s.steps,
             n: s.n,
             present,
-            stable_available: s.stable_available(),
-            canary_available: s.current_available(),
+            stable_available: s.stable.map_or(0, |rs| rs.last_available()),
+            canary_available: s.current.map_or(0, |rs| rs.last_available()),
             canary_size: routed_size(s.canary, s.n, present),
             keeps_canary: s.canary.abort_scale_down_delay_seconds.is_some(),
         });

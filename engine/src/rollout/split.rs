@@ -339,7 +339,7 @@ fn retreat(s: &Situation<'_>, traffic: &Traffic<'_>) -> u32 {
     let rest = 100_u32.saturating_sub(carried(available, s.n)).min(present);
     if grows {
         // Both together may carry less than everything; the canary keeps what it can carry.
-        return rest.min(carried(s.current_available(), s.n));
+        return rest.min(carried(s.current.map_or(0, |rs| rs.last_available()), s.n));
     }
     let canary_carries = s.current_available() >= canary_need(s, rest).max(1);
     if canary_carries { rest } else { 0 }

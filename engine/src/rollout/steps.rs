@@ -201,7 +201,7 @@ fn work_is_done(
         return Ok(());
     }
     if !seeded!(StepWithoutPods) {
-        sizes_are_right(s)?;
+        sizes_are_right(s, traffic)?;
     }
     if step.set_weight.is_none() {
         return Ok(());
@@ -217,7 +217,7 @@ fn work_is_done(
 }
 
 /// Argo's `AtDesiredReplicaCounts`.
-fn sizes_are_right(s: &Situation<'_>) -> Result<(), String> {
+fn sizes_are_right(s: &Situation<'_>, traffic: Option<&Traffic<'_>>) -> Result<(), String> {
     let index = s.index();
     let Some(current) = s.current else {
         return Err("the ReplicaSet of the new revision".to_owned());
@@ -235,10 +235,14 @@ fn sizes_are_right(s: &Situation<'_>) -> Result<(), String> {
         (false, None) => (s.n, 0),
     };
     let least = s.threshold().least(wanted);
-    // A routed canary that is too large shrinks when its traffic has been gone for a while, and nobody waits for that.
-    if current.replicas > wanted && !s.is_routed() && s.threshold() == Threshold::All {
+    // A routed canary may have to keep Pods until the traffic that it had is gone for a while: nobody waits for that.
+    let shrinks_to = match traffic {
+        Some(traffic) => super::canary::shrinks_to(s, traffic, current),
+        None => (current.replicas > wanted).then_some(wanted),
+    };
+    if let Some(smaller) = shrinks_to.filter(|_| s.threshold() == Threshold::All) {
         let size = current.replicas;
-        return Err(format!("{} to shrink from {size} to {wanted} Pods", current.object()));
+        return Err(format!("{} to shrink from {size} to {smaller} Pods", current.object()));
     }
     if current.replicas < wanted || current.available() < least {
         return Err(format!(

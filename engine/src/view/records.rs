@@ -103,6 +103,13 @@ impl ReplicaSetRecord {
         if self.observed_generation < self.meta.generation {
             return 0;
         }
+        self.last_available()
+    }
+
+    /// Returns the Pods that were available when the status was written, at most `spec.replicas`: the best guess while that
+    /// status does not describe the present spec. For what must not move because of a count that is missing; who needs
+    /// Pods asks [`available`](Self::available).
+    pub fn last_available(&self) -> u32 {
         self.reported_available.min(self.replicas)
     }
 

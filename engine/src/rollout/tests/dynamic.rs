@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::Duration;
 use serde_json::json;
-use sluice_crds::rollout::CanaryStep;
+use sluice_crds::{object::Kind, rollout::CanaryStep};
 
 use super::{HOSTS, NETWORK, abort, promote, serving, world::World};
 use crate::rollout::dynamic::{Ladder, rung};
@@ -78,6 +78,32 @@ fn an_abort_walks_back_as_the_stable_set_grows() {
     assert_eq!((world.phase(), world.weight()), ("Degraded".into(), 0));
     assert_eq!(world.sizes(), [10, 0]);
     insta::assert_snapshot!(world.log.join("\n"));
+    world.check_history();
+}
+
+#[test]
+fn an_abort_needs_no_fresh_status_to_walk_back_without_a_stumble() {
+    let mut world = at(80);
+    abort(&mut world);
+    let mut least = world.sizes()[0];
+    for _ in 0..120 {
+        for _ in 0..3 {
+            // Nobody has counted yet what the last decision asked for.
+            world.decide();
+            let stable = world.sizes()[0];
+            assert!(stable >= least, "{stable} after {least}: {}", world.log.join("\n"));
+            least = stable;
+            let set = format!("web-{}", world.rollout().status.stable_rs.unwrap());
+            let available =
+                world.get(Kind::REPLICA_SET, &set)["status"]["availableReplicas"].as_i64();
+            let share = 100 - world.weight();
+            let carried = available.unwrap_or(0) * 10;
+            assert!(share <= carried, "{share} of {carried} %: {}", world.log.join("\n"));
+        }
+        world.settle_pods();
+        world.now += Duration::seconds(1);
+    }
+    assert_eq!((world.weight(), world.sizes()), (0, vec![10, 0]));
     world.check_history();
 }
 
