@@ -20,6 +20,7 @@ mod simulate;
 mod status;
 mod undo;
 mod why;
+mod workload;
 
 /// Runs one command.
 pub(crate) async fn run(arguments: Arguments, dialect: Dialect) -> Result<ExitCode, Failure> {

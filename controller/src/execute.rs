@@ -7,7 +7,7 @@ use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::Value;
 use sluice_crds::object::{Change, Kind, Meta, ObjectRef, ResourceVersion, Write};
-use sluice_engine::plan::{Lower, Plan};
+use sluice_engine::plan::{Lower, Notice, Plan};
 use tokio::time::Instant;
 
 use crate::client::{self, CallError, Form, Reply};
@@ -36,6 +36,8 @@ pub(crate) enum Outcome {
     Conflict(String),
     /// The server will not do it, in its words.
     Refused(String),
+    /// A Pod is not evicted, in the server's words; nothing relies on it, and it is asked for again later.
+    NotEvicted(String),
     /// The server cannot do it now.
     Unavailable(Option<Duration>),
     /// It may have happened, or may still happen.
@@ -46,7 +48,10 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     fn is_success(&self) -> bool {
-        matches!(self, Self::Applied(_) | Self::AlreadyExistsOurs(_) | Self::Gone)
+        matches!(
+            self,
+            Self::Applied(_) | Self::AlreadyExistsOurs(_) | Self::Gone | Self::NotEvicted(_)
+        )
     }
 
     /// Returns the label of metrics and logs.
@@ -55,7 +60,7 @@ impl Outcome {
             Self::Applied(_) | Self::Gone => "applied",
             Self::AlreadyExistsOurs(_) => "already_exists_ours",
             Self::Conflict(_) => "conflict",
-            Self::Refused(_) => "refused",
+            Self::Refused(_) | Self::NotEvicted(_) => "refused",
             Self::Unavailable(_) => "unavailable",
             Self::Unknown(_) => "unknown",
             Self::NotLeading => "not_leading",
@@ -87,6 +92,7 @@ impl Executor {
         plan: &Plan<A>,
         expectations: &Expectations,
         wrote: &(dyn Fn(&ObjectRef, &Outcome) + Sync),
+        told: &(dyn Fn(Vec<Notice>) + Sync),
     ) -> Result<(), Stopped> {
         for stage in &plan.stages {
             let mut failed = None;
@@ -95,6 +101,9 @@ impl Executor {
                     let write = action.lower();
                     let outcome = self.perform(key, &write, action.is_touch(), expectations).await;
                     wrote(&write.object, &outcome);
+                    if matches!(outcome, Outcome::Applied(_)) {
+                        told(action.notices());
+                    }
                     if outcome.is_success() && !action.is_touch() {
                         tracing::info!(%key, verb = verb(&write.change), object = %write.object, "executed");
                     }
@@ -124,6 +133,11 @@ impl Executor {
         };
         self.telemetry.wrote(write, &outcome);
         match &outcome {
+            Outcome::Applied(None) if write.change == Change::Evict => {
+                if let Some(uid) = &write.preconditions.uid {
+                    expectations.deleted(key, &write.object, uid);
+                }
+            }
             Outcome::Applied(Some(version)) | Outcome::AlreadyExistsOurs(version) => {
                 expectations.wrote(key, &write.object.kind, version);
             }
@@ -140,6 +154,7 @@ impl Executor {
             | Outcome::Unknown(_)
             | Outcome::Conflict(_)
             | Outcome::Refused(_)
+            | Outcome::NotEvicted(_)
             | Outcome::Unavailable(_)
             | Outcome::NotLeading => {}
         }
@@ -152,7 +167,12 @@ impl Executor {
         let request = write.request();
         let begun = Instant::now();
         let sent = client::send(&self.client, &request, self.limit.min(left)).await;
-        let busy = matches!(sent, Err(CallError::Timeout(_)) | Ok(Reply { status: 429, .. }));
+        // A PodDisruptionBudget answers 429, too: that says nothing about the server.
+        let busy = match &sent {
+            Err(CallError::Timeout(_)) => true,
+            Ok(reply) => reply.status == 429 && write.change != Change::Evict,
+            Err(_) => false,
+        };
         self.pace.heard(if busy { Answer::Busy } else { Answer::After(begun.elapsed()) });
         let reply = match sent {
             Ok(reply) => reply,
@@ -237,6 +257,7 @@ pub(crate) fn verb(change: &Change) -> &'static str {
         Change::Apply { .. } => "apply",
         Change::MergePatch { .. } | Change::JsonPatch { .. } => "patch",
         Change::Delete { .. } => "delete",
+        Change::Evict => "evict",
         Change::Status { .. } => "status",
     }
 }
@@ -266,6 +287,7 @@ struct Details {
 #[serde(default)]
 struct Cause {
     reason: String,
+    message: String,
 }
 
 /// Says what an answer to a write means (`design.md` 8).
@@ -277,6 +299,11 @@ fn classify(change: &Change, reply: &Reply) -> Verdict {
     let words = if status.message.is_empty() { reply.message() } else { status.message.clone() };
     let causes = &status.details.causes;
     let is_create = matches!(change, Change::Create { .. });
+    if *change == Change::Evict
+        && let Some(why) = not_evicted(reply.status, &words, causes)
+    {
+        return Verdict::Is(Outcome::NotEvicted(why));
+    }
     Verdict::Is(match reply.status {
         409 if is_create && status.reason == "AlreadyExists" => return Verdict::AlreadyExists,
         409 if causes.iter().any(|cause| cause.reason == "FieldManagerConflict") => {
@@ -291,6 +318,19 @@ fn classify(change: &Change, reply: &Reply) -> Verdict {
         500.. => Outcome::Unknown(words),
         _ => Outcome::Refused(words),
     })
+}
+
+/// Says why a Pod is not evicted: a PodDisruptionBudget (429), several of them (500), a missing right, a webhook.
+fn not_evicted(status: u16, words: &str, causes: &[Cause]) -> Option<String> {
+    let budget = causes.iter().find(|cause| cause.reason == "DisruptionBudget");
+    let stays = match status {
+        429 => budget.is_some(),
+        500 => words.contains("PodDisruptionBudget"),
+        400 | 403 | 405 | 422 => true,
+        _ => false,
+    };
+    let why = budget.map_or(words, |cause| cause.message.as_str());
+    stays.then(|| if why.is_empty() { words } else { why }.to_owned())
 }
 
 fn success(change: &Change, body: &Status) -> Outcome {

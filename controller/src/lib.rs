@@ -157,6 +157,7 @@ struct ClearOnDrop(Arc<Stores>);
 impl Drop for ClearOnDrop {
     fn drop(&mut self) {
         self.0.live.clear();
+        self.0.asked.clear();
     }
 }
 

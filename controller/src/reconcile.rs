@@ -56,7 +56,7 @@ pub(crate) trait Observer: Send + Sync + 'static {
     const SEES_REFUSALS: bool = false;
 
     /// Told of a view whose decision was carried out without a stop.
-    fn carried_out(&self, _: &<Self::R as Reconciler>::View) {}
+    fn carried_out(&self, _: &<Self::R as Reconciler>::View, _: &Decision<Self::R>) {}
 
     /// Told what became of each write.
     fn wrote(&self, _: &Key, _: &ObjectRef, _: &Outcome) {}
@@ -191,7 +191,7 @@ where
             return;
         }
         let wrote = !decision.plan.is_empty() || decision.status_write.is_some();
-        let outcome = self.write(key, &decision).await;
+        let outcome = self.write(key, &found.subject, &decision).await;
         let stopped = outcome.is_err();
         match outcome {
             Ok(()) => {
@@ -199,7 +199,7 @@ where
                 if wrote {
                     self.publish(key, &found.subject, &decision.notices);
                 }
-                self.observer.carried_out(&found.view);
+                self.observer.carried_out(&found.view, &decision);
             }
             Err(stopped) => self.stopped(key, &found.subject, stopped),
         }
@@ -213,12 +213,18 @@ where
         }
     }
 
-    /// Writes the plan, and then the status.
-    async fn write(&self, key: &Key, decision: &DecisionOf<O>) -> Result<(), Stopped> {
+    /// Writes the plan, and then the status. What people hear of single writes is told as they succeed.
+    async fn write(
+        &self,
+        key: &Key,
+        subject: &Subject,
+        decision: &DecisionOf<O>,
+    ) -> Result<(), Stopped> {
         let (executor, stores) = (&self.shell.executor, &self.shell.stores);
         let wrote =
             |object: &ObjectRef, outcome: &Outcome| self.observer.wrote(key, object, outcome);
-        executor.execute(key, &decision.plan, &stores.expectations, &wrote).await?;
+        let told = |notices: Vec<Notice>| self.publish(key, subject, &notices);
+        executor.execute(key, &decision.plan, &stores.expectations, &wrote, &told).await?;
         let Some(write) = &decision.status_write else { return Ok(()) };
         match executor.perform(key, write, false, &stores.expectations).await {
             Outcome::Applied(_) | Outcome::AlreadyExistsOurs(_) | Outcome::Gone => Ok(()),
@@ -306,6 +312,7 @@ where
             Outcome::NotLeading
             | Outcome::Applied(_)
             | Outcome::AlreadyExistsOurs(_)
+            | Outcome::NotEvicted(_)
             | Outcome::Gone => return,
         };
         self.shell.stores.queue.schedule(key, Some(until));

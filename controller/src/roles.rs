@@ -24,7 +24,7 @@ use crate::reconcile::application::named::Named;
 use crate::reconcile::application::{ApplicationObserver, FromApplications};
 use crate::reconcile::experiment::ExperimentObserver;
 use crate::reconcile::refusals::Refusals;
-use crate::reconcile::rollout::{RolloutObserver, Taken};
+use crate::reconcile::rollout::{RefusedEvictions, RolloutObserver, Taken};
 use crate::reconcile::{Reconcile, Shell};
 use crate::secrets::Secrets;
 use crate::stores::Stores;
@@ -70,6 +70,8 @@ impl Roles {
                 control_namespace: config.application_namespace.clone(),
             }),
             taken: Taken::default(),
+            refused: RefusedEvictions::default(),
+            telemetry: Arc::clone(telemetry),
         };
         let experiments = ExperimentObserver {
             clock: Arc::clone(&deps.clock),

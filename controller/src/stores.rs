@@ -16,6 +16,7 @@ use sluice_crds::object::{Kind, Meta, ObjectRef, ResourceVersion};
 use sluice_crds::rollout::RolloutRecord;
 use sluice_engine::view::{
     EndpointCounts, JobRecord, JobSight, Lookup, ReplicaSetRecord, RouteRecord, ServiceRecord,
+    WorkloadRecord,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -33,6 +34,7 @@ pub(crate) mod records;
 pub(crate) mod references;
 pub(crate) mod store;
 mod wakes;
+mod workloads;
 
 use feed::{Feed, Interest, Sink, Source, Told};
 use live::{Feeding, Live, class_of};
@@ -41,6 +43,7 @@ use records::{
 };
 use references::References;
 use store::{Availability, Changed, Kept, Observed, Store};
+use workloads::Asked;
 
 /// Every store, and the indexes between them.
 pub(crate) struct Stores {
@@ -62,6 +65,7 @@ pub(crate) struct Stores {
     pub(crate) applications: Arc<Store<ApplicationKept>>,
     pub(crate) projects: Arc<Store<AppProjectRecord>>,
     pub(crate) live: Live,
+    pub(crate) asked: Asked,
     pub(crate) references: References,
     pub(crate) expectations: Expectations,
     pub(crate) queue: Arc<Queue>,
@@ -101,6 +105,7 @@ impl Stores {
             applications: Arc::new(Store::new(Kind::APPLICATION)),
             projects: Arc::new(Store::new(Kind::APP_PROJECT)),
             live: Live::default(),
+            asked: Asked::default(),
             references: References::default(),
             expectations: Expectations::default(),
             queue,
@@ -174,15 +179,15 @@ impl Stores {
             let applications = &self.applications;
             feeds.start::<_, ApplicationKept>(applications, "", 60, Self::application_changed);
             feeds.start::<_, AppProjectRecord>(&self.projects, "", 60, Self::project_changed);
-            let feeding = Feeding {
-                client: client.clone(),
-                config: Arc::new(config.clone()),
-                jitter: Arc::clone(&feeds.jitter),
-                runtime: tokio::runtime::Handle::current(),
-            };
-            // A second start of the same stores would be a mistake of ours, and would change nothing.
-            let _ = self.feeding.set(feeding);
         }
+        let feeding = Feeding {
+            client: client.clone(),
+            config: Arc::new(config.clone()),
+            jitter: Arc::clone(&feeds.jitter),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        // A second start of the same stores would be a mistake of ours, and would change nothing.
+        let _ = self.feeding.set(feeding);
         let (stores, client, limit) = (Arc::clone(self), client.clone(), config.request_timeout);
         let jitter = Jitter::seeded(config.seed ^ 1);
         feeds.tasks.spawn(async move { stores.fetch_wanted(client, limit, jitter).await });
@@ -264,7 +269,9 @@ impl Stores {
         let stub = |object: &ObjectRef| {
             let namespace = object.namespace.as_deref().unwrap_or_default();
             let live = self.live.store(&object.kind);
+            let workloads = self.asked.workloads_of(&object.kind);
             self.routes_of(&object.kind).is_some_and(|store| store.is_stub(namespace, &object.name))
+                || workloads.is_some_and(|store| store.is_stub(namespace, &object.name))
                 || live.is_some_and(|store| store.is_stub(namespace, &object.name))
         };
         let missing: Vec<ObjectRef> = rewired.added.into_iter().filter(stub).collect();
@@ -382,6 +389,12 @@ impl Stores {
                 self.route_changed(&change);
             }
         }
+        if let Some(store) = self.asked.workloads_of(&object.kind) {
+            let record: WorkloadRecord = serde_json::from_slice(body)?;
+            if let Some(change) = store.upsert(Observed::Whole(record)) {
+                self.workload_changed(&object.kind, &change);
+            }
+        }
         if let Some(store) = self.live.store(&object.kind)
             && let Some(record) = live::live_object(&object.kind, serde_json::from_slice(body)?)
             && let Some(change) = store.upsert(Observed::Whole(record))
@@ -439,10 +452,7 @@ impl Seen for Stores {
     fn reached(&self, kind: &Kind) -> Option<ResourceVersion> {
         // An object may be in two stores, as what it is and as what an Application holds: both must have seen it.
         let own = self.store_of(kind).filter(|store| store.available()).map(Watched::reached);
-        match (own, self.live.reached(kind)) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        [own, self.live.reached(kind), self.asked.reached(kind)].into_iter().flatten().min()
     }
 
     fn holds(&self, object: &ObjectRef, uid: &str) -> bool {
@@ -450,6 +460,7 @@ impl Seen for Stores {
         let live = self.live.store(&object.kind);
         self.store_of(&object.kind).is_some_and(|store| store.holds(namespace, &object.name, uid))
             || live.is_some_and(|store| store.holds(namespace, &object.name, uid))
+            || self.asked.holds(object, uid)
     }
 }
 

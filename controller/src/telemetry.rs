@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
+use prometheus::core::Collector;
 use prometheus::{
     CounterVec, Encoder, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
 };
 use sluice_crds::object::{Kind, ObjectRef, Write};
 use sluice_engine::plan::{Notice, Severity, Violation};
+use sluice_engine::rollout::Ended;
 
 use crate::config::{Config, LogFormat, Role};
 use crate::execute::Outcome;
@@ -35,6 +37,40 @@ pub(crate) struct Telemetry {
     panics: IntCounterVec,
     measurements: CounterVec,
     dropped_events: IntCounterVec,
+    durations: Durations,
+}
+
+/// How long updates took, by how they ended.
+struct Durations {
+    total: HistogramVec,
+    progression: HistogramVec,
+    paused: HistogramVec,
+}
+
+impl Durations {
+    fn new(registry: &Registry) -> Self {
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let metric = HistogramVec::new(options, &["status"]).expect("name and label are valid");
+            registered(registry, metric)
+        };
+        let hours = [30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0];
+        let hour = [30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0];
+        let pauses = [0.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0];
+        Self {
+            total: histogram("rollout_duration_seconds", "Time of updates that ended.", &hours),
+            progression: histogram(
+                "rollout_progression_duration_seconds",
+                "Time of updates that ended, without manual pauses.",
+                &hour,
+            ),
+            paused: histogram(
+                "rollout_manual_pause_duration_seconds",
+                "Time of manual pauses in updates that ended.",
+                &pauses,
+            ),
+        }
+    }
 }
 
 impl Telemetry {
@@ -95,6 +131,7 @@ impl Telemetry {
                 &["reason"],
             ),
             measurements: registered(&registry, measurements),
+            durations: Durations::new(&registry),
             registry,
         }
     }
@@ -154,6 +191,18 @@ impl Telemetry {
         self.measurements.with_label_values(&[provider, outcome]).inc_by(took.as_secs_f64());
     }
 
+    /// Records an update that ended; called once its status is written.
+    pub(crate) fn ended(&self, ended: &Ended) {
+        let status = [ended.status.as_str()];
+        let seconds = |duration: chrono::Duration| {
+            duration.to_std().map_or(0.0, |duration| duration.as_secs_f64())
+        };
+        let Durations { total, progression, paused } = &self.durations;
+        total.with_label_values(&status).observe(seconds(ended.total));
+        progression.with_label_values(&status).observe(seconds(ended.progression()));
+        paused.with_label_values(&status).observe(seconds(ended.paused));
+    }
+
     /// Drops the series of an object that is gone.
     pub(crate) fn forget(&self, key: &Key) {
         let labels = [&*key.namespace, &key.name];
@@ -166,6 +215,11 @@ impl Telemetry {
         // An error says only that there is no such series.
         let _ = time.remove_label_values(&labels);
         let _ = errors.remove_label_values(&labels);
+        if key.role == Role::Rollouts {
+            remove_of(&self.events, key, &["namespace", "name", "type", "reason"], None);
+            let names = ["kind", "namespace", "name", "verb", "status_code"];
+            remove_of(&self.requests, key, &names, Some(&Kind::ROLLOUT));
+        }
     }
 
     /// Returns the counters in Prometheus' text format.
@@ -175,6 +229,23 @@ impl Telemetry {
             tracing::error!(%error, "metrics cannot be encoded");
         }
         String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+/// Removes every series of the object, and of the kind where series tell kinds apart. `names` are the labels in their order.
+fn remove_of(metric: &IntCounterVec, key: &Key, names: &[&str], kind: Option<&Kind>) {
+    for family in metric.collect() {
+        for series in family.get_metric() {
+            let value = |name: &str| {
+                let mut pairs = series.get_label().iter();
+                pairs.find(|pair| pair.name() == name).map_or("", |pair| pair.value())
+            };
+            let of_kind = kind.is_none_or(|kind| value("kind") == &*kind.kind);
+            if value("namespace") == key.namespace && value("name") == key.name && of_kind {
+                let values: Vec<&str> = names.iter().map(|name| value(name)).collect();
+                let _ = metric.remove_label_values(&values);
+            }
+        }
     }
 }
 
@@ -210,5 +281,49 @@ pub fn log(config: &Config) {
     let installed = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
     if installed.is_err() {
         tracing::debug!("a log is installed already");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_series_of_a_rollout_end_with_it() {
+        let telemetry = Telemetry::new();
+        let notice =
+            Notice { severity: Severity::Normal, reason: "RolloutPaused", message: String::new() };
+        for name in ["web", "api"] {
+            let key = Key::new(Role::Rollouts, "shop", name);
+            telemetry.decided(&key, Duration::from_millis(1));
+            telemetry.held_up(&key);
+            telemetry.noticed(&key, &notice);
+            let object = ObjectRef::namespaced(Kind::ROLLOUT, "shop", name);
+            telemetry.answered(&object, "PATCH", 200);
+        }
+        let of = |name: &str| {
+            let wanted = format!("name=\"{name}\"");
+            telemetry.text().lines().filter(|line| line.contains(&wanted)).count()
+        };
+        assert!(of("web") > 3 && of("web") == of("api"), "{}", telemetry.text());
+        telemetry.forget(&Key::new(Role::Rollouts, "shop", "web"));
+        assert_eq!(of("web"), 0, "{}", telemetry.text());
+        assert!(of("api") > 3);
+    }
+
+    #[test]
+    fn an_update_that_ended_is_measured_with_and_without_its_pauses() {
+        let telemetry = Telemetry::new();
+        let minutes = chrono::Duration::minutes;
+        let ended = Ended { status: "Promoted".into(), total: minutes(10), paused: minutes(4) };
+        telemetry.ended(&ended);
+        let text = telemetry.text();
+        for line in [
+            "rollout_duration_seconds_sum{status=\"Promoted\"} 600",
+            "rollout_progression_duration_seconds_sum{status=\"Promoted\"} 360",
+            "rollout_manual_pause_duration_seconds_sum{status=\"Promoted\"} 240",
+        ] {
+            assert!(text.contains(line), "{line} is missing in {text}");
+        }
     }
 }

@@ -12,4 +12,5 @@ mod shell {
     pub(crate) mod stage;
     mod survival;
     mod wakes;
+    mod workload;
 }

@@ -14,6 +14,16 @@ pub const REVISION: &str = "rollout.argoproj.io/revision";
 pub const REVISION_HISTORY: &str = "rollout.argoproj.io/revision-history";
 /// Annotation on a ReplicaSet: `spec.replicas` of the Rollout when it was last scaled (Argo).
 pub const DESIRED_REPLICAS: &str = "rollout.argoproj.io/desired-replicas";
+/// Annotation on a Rollout: the generation of the workload that it refers to, so that its change is a change of the Rollout
+/// (Argo).
+pub const WORKLOAD_GENERATION: &str = "rollout.argoproj.io/workload-generation";
+/// Annotation on a ReplicaSet: the labels and annotations that were put on its Pods for the role that they play, as JSON
+/// `{"labels": …, "annotations": …}` (Argo).
+pub const EPHEMERAL_METADATA: &str = "rollout.argoproj.io/ephemeral-metadata";
+/// Annotation on a ReplicaSet: keys that its Pods may still carry from a role that ended, in the same form, with empty values.
+pub const FORMER_METADATA: &str = "sluice.dev/former-metadata";
+/// Annotation on a Deployment that a Rollout takes over: `spec.replicas` before it was first scaled down for that.
+pub const WORKLOAD_REPLICAS: &str = "sluice.dev/workload-replicas";
 /// Annotation on a ReplicaSet: RFC 3339 time after which it may be scaled to 0 (Argo).
 pub const SCALE_DOWN_DEADLINE: &str = "scale-down-deadline";
 /// Annotation on a Service or DestinationRule: name of the Rollout that manages it (Argo).

@@ -269,6 +269,10 @@ pub enum Change {
         /// Whether dependents go first, later, or stay.
         propagation: Propagation,
     },
+    /// Asks for the eviction of the Pod (`policy/v1`, subresource `eviction`): granted unless a PodDisruptionBudget forbids it
+    /// now (429). Of the preconditions it carries the uid alone: the kubelet writes a Pod all the time, and another version of
+    /// the same Pod is as good to evict.
+    Evict,
     /// Merges into the status: through the status subresource where the kind has one, else on the main endpoint.
     Status {
         /// A merge patch of the value of `status`.

@@ -31,7 +31,7 @@ pub use application_set::application_set;
 pub use experiment::experiment;
 pub use field_path::FieldPath;
 pub use object::object;
-pub use rollout::rollout;
+pub use rollout::{has_template, rollout};
 
 /// One thing that is wrong with an object.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

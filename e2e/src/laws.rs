@@ -112,11 +112,14 @@ fn split(
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for (revision, writer) in revisions.iter().zip(writers) {
         let Some(kind) = kind(&revision.kind) else { continue };
-        theirs.push(sync::Revision {
-            object: ObjectRef::namespaced(kind.clone(), &revision.namespace, &revision.name),
-            body: (!revision.deleted).then(|| revision.object.clone()),
-            at: revision.seen,
-        });
+        // A Deployment is of interest as the workload of a Rollout only.
+        if kind != Kind::DEPLOYMENT {
+            theirs.push(sync::Revision {
+                object: ObjectRef::namespaced(kind.clone(), &revision.namespace, &revision.name),
+                body: (!revision.deleted).then(|| revision.object.clone()),
+                at: revision.seen,
+            });
+        }
         ours.push(HistoryRevision {
             kind,
             object: revision.object.clone(),
@@ -154,6 +157,7 @@ fn kind(name: &str) -> Option<Kind> {
         Kind::EXPERIMENT,
         Kind::JOB,
         Kind::REPLICA_SET,
+        Kind::DEPLOYMENT,
         Kind::SERVICE,
         Kind::CONFIG_MAP,
         Kind::VIRTUAL_SERVICE,

@@ -27,7 +27,7 @@ use crate::bed::{
 };
 
 /// Group, version, kind and plural of everything that is recorded.
-const KINDS: [(&str, &str, &str, &str); 11] = [
+const KINDS: [(&str, &str, &str, &str); 12] = [
     ("argoproj.io", "v1alpha1", "Rollout", "rollouts"),
     ("argoproj.io", "v1alpha1", "Application", "applications"),
     ("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns"),
@@ -35,6 +35,7 @@ const KINDS: [(&str, &str, &str, &str); 11] = [
     ("argoproj.io", "v1alpha1", "AnalysisTemplate", "analysistemplates"),
     ("", "v1", "ConfigMap", "configmaps"),
     ("apps", "v1", "ReplicaSet", "replicasets"),
+    ("apps", "v1", "Deployment", "deployments"),
     ("batch", "v1", "Job", "jobs"),
     ("", "v1", "Service", "services"),
     ("networking.istio.io", "v1", "VirtualService", "virtualservices"),

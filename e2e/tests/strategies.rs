@@ -14,22 +14,29 @@ mod experiments;
 mod istio;
 #[path = "strategies/jobs.rs"]
 mod jobs;
+#[path = "strategies/restart.rs"]
+mod restart;
 #[path = "strategies/sizes.rs"]
 mod sizes;
 #[path = "strategies/steps.rs"]
 mod steps;
 #[path = "strategies/transcripts.rs"]
 mod transcripts;
+#[path = "strategies/workload.rs"]
+mod workload;
 
 use adoption::*;
 use blue_green::*;
 use experiments::*;
 use istio::*;
 use jobs::*;
+use restart::*;
 use sizes::*;
 use steps::*;
 use transcripts::*;
+use workload::*;
 
+#[expect(clippy::too_many_lines, reason = "the list of all promises")]
 fn main() -> ExitCode {
     harness::main(&sluice_e2e::tests![
         a_pause_with_a_duration_ends_by_itself,
@@ -119,6 +126,24 @@ fn main() -> ExitCode {
         going_back_to_stable_lets_the_stable_set_grow_first,
         ping_and_pong_swap_over_two_releases_and_fail_no_request,
         an_aborted_release_swaps_no_services,
+        a_change_of_a_deployment_goes_through_the_steps_of_its_rollout,
+        a_pod_template_is_a_workload_too,
+        a_deployment_gives_way_to_a_rollout_and_no_request_fails,
+        a_deployment_stays_until_the_rollout_is_healthy,
+        a_missing_workload_is_named_and_waited_for,
+        an_update_is_aborted_although_its_workload_is_gone,
+        syncs_leave_the_size_of_a_deployment_that_gave_way,
+        a_deleted_rollout_leaves_services_and_routes_serving,
+        a_service_that_is_named_no_longer_is_given_back,
+        events_of_a_canary_come_in_order_and_in_argos_words,
+        metrics_of_a_rollout_have_argos_names_and_end_with_it,
+        a_restart_replaces_every_pod_and_no_request_fails,
+        a_budget_holds_a_restart_until_it_allows_it,
+        a_restart_in_mid_canary_keeps_step_and_weight,
+        a_scheduled_restart_waits_for_its_time,
+        metadata_of_a_role_moves_on_live_pods,
+        anti_affinity_names_the_stable_version_until_promotion,
+        the_duration_of_an_update_counts_what_people_took,
         a_canary_obeys_the_commands_of_kubectl_and_argo,
         a_blue_green_update_obeys_the_commands_of_kubectl_and_argo,
     ])

@@ -32,6 +32,8 @@ pub enum OwnedField {
         /// Names of the steps' routes.
         names: Vec<String>,
     },
+    /// `spec.replicas` of a Deployment that gives way to a Rollout (`spec.workloadRef.scaleDown`).
+    Replicas,
     /// `labels["rollouts-pod-template-hash"]` of a subset of a DestinationRule.
     SubsetHash {
         /// Name of the subset.
@@ -99,6 +101,7 @@ pub fn owned_fields(
         let object = ObjectRef::namespaced(Kind::SERVICE, namespace, service);
         fields.push(FieldRef { object, field: OwnedField::SelectorHash });
     }
+    fields.extend(taken_over(namespace, spec));
     if let Some(canary) = &spec.strategy.canary
         && let Some(routing) = &canary.traffic_routing
     {
@@ -117,6 +120,17 @@ pub fn owned_fields(
     fields.sort();
     fields.dedup();
     fields
+}
+
+/// The size of a Deployment, while a Rollout refers to it that scales it down. Who takes `workloadRef` or `scaleDown` away gives
+/// it back to Git.
+fn taken_over(namespace: &str, spec: &RolloutSpec) -> Option<FieldRef> {
+    let reference = spec.workload_ref.as_ref()?;
+    let scales = matches!(reference.scale_down.as_deref(), Some("onsuccess" | "progressively"));
+    let name = reference.name.as_deref().filter(|name| scales && !name.is_empty())?;
+    let is_deployment = reference.kind.as_deref() == Some("Deployment");
+    let object = ObjectRef::namespaced(Kind::DEPLOYMENT, namespace, name);
+    is_deployment.then_some(FieldRef { object, field: OwnedField::Replicas })
 }
 
 fn services(spec: &RolloutSpec) -> Vec<&str> {

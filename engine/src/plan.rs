@@ -86,6 +86,11 @@ pub trait Lower {
     /// Returns the write, with preconditions and fence stamp.
     fn lower(&self) -> Write;
 
+    /// Returns what people hear of the write once it is done.
+    fn notices(&self) -> Vec<Notice> {
+        Vec::new()
+    }
+
     /// Returns whether the write is a mere fence touch: an unknown outcome then needs no new number.
     fn is_touch(&self) -> bool {
         false
@@ -142,6 +147,8 @@ pub enum WakeReason {
     StatusDue,
     /// A field that somebody else keeps changing may be put right again.
     Contention,
+    /// A restart begins, or an eviction may be asked for again.
+    Restart,
 }
 
 impl WakeReason {
@@ -162,6 +169,7 @@ impl WakeReason {
             Self::MinReady => "min_ready",
             Self::StatusDue => "status_due",
             Self::Contention => "contention",
+            Self::Restart => "restart",
         }
     }
 }

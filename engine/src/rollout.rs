@@ -17,10 +17,11 @@ use sluice_crds::rollout::{RolloutRecord, RolloutStatus};
 
 use crate::plan::{Decision, Notice, Plan, Reads, Reconciler, Violation, Wake};
 use crate::report::Report;
-use crate::view::RolloutView;
+use crate::view::{RolloutView, workload_of};
 
 mod abort;
 mod action;
+mod affinity;
 mod analysis;
 #[cfg(debug_assertions)]
 pub mod arithmetic;
@@ -30,14 +31,19 @@ mod capacity;
 mod contention;
 mod deadline;
 mod destinations;
+mod duration;
 mod dynamic;
+mod ephemeral;
+mod events;
 mod experiment;
 mod fencing;
 mod history;
 mod metadata;
 mod pause;
 mod problems;
+mod release;
 mod replicas;
+mod restart;
 mod routes;
 mod rules;
 mod services;
@@ -46,8 +52,11 @@ mod split;
 mod status;
 mod steps;
 pub mod template_hash;
+mod workload;
 
 pub use action::{Action, Role, Target};
+pub use duration::{Ended, ended};
+pub use ephemeral::template_of;
 pub use routes::hosts;
 
 use blue_green::BlueGreen;
@@ -92,6 +101,7 @@ type Decided = Decision<RolloutReconciler>;
 fn reads(rollout: &RolloutRecord) -> Reads {
     let namespace = &rollout.meta.namespace;
     let mut objects = routes::reads(rollout);
+    objects.extend(workload_of(rollout));
     if let Some(chosen) = Chosen::of(&rollout.spec.strategy) {
         for (_, name) in problems::services(chosen) {
             objects.insert(ObjectRef::namespaced(Kind::SERVICE, namespace, name));
@@ -114,6 +124,8 @@ pub fn trial_templates(canary: &CanaryStrategy) -> Vec<TemplateRef> {
 }
 
 fn decide(view: &RolloutView) -> Decided {
+    let resolved = workload::resolved(view);
+    let view = &*resolved;
     let mut report = Report::default();
     if let Some(stop) = fencing::stop(view) {
         stopped(&stop, &mut report);
@@ -181,8 +193,9 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
         true => Edits::default(),
         false => services::switches(s, traffic, &abort, &split.extra),
     };
-    let capacity = canary::capacity(s, traffic, &abort);
-    let mut rest = metadata::upkeep(s);
+    let mut capacity = canary::capacity(s, traffic, &abort);
+    departures(s, &mut capacity, &mut report, &mut wake);
+    let mut rest = upkeep(s);
     rest.extend(analysis::changes(s, &verdicts, &abort));
     rest.extend(experiment::changes(s, &verdicts, &abort));
     rest.extend(capacity.deadlines.clone());
@@ -220,6 +233,32 @@ fn births(view: &RolloutView, s: &Roles<'_>) -> Vec<Action> {
     }
     let first = metadata::default_replicas(view);
     if first.is_some() { first.into_iter().collect() } else { births }
+}
+
+/// Adds what goes once sizes are right: Pods of a Deployment that gives way, Pods that are restarted.
+fn departures(
+    s: &Roles<'_>,
+    capacity: &mut Capacity,
+    report: &mut Report,
+    wake: &mut Option<Wake>,
+) {
+    match workload::retirement(s) {
+        Some(Ok(action)) => capacity.down.push(action),
+        Some(Err(fight)) => capacity.fights.push(*fight),
+        None => {}
+    }
+    if capacity.down.is_empty() {
+        capacity.down.extend(restart::evictions(s, report, wake));
+    }
+}
+
+/// What is kept as it should be besides traffic and sizes.
+fn upkeep(s: &Roles<'_>) -> Vec<Action> {
+    let mut actions = metadata::upkeep(s);
+    actions.extend(release::releases(s.view));
+    actions.extend(affinity::update(s));
+    actions.extend(ephemeral::upkeep(s));
+    actions
 }
 
 /// Says which fields are left alone, or wait, because somebody else keeps changing them.

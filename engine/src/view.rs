@@ -16,11 +16,15 @@ use crate::fence::{EpochView, Led};
 
 mod experiment;
 mod jobs;
+mod pods;
 mod records;
+mod workload;
 
 pub use experiment::{ExperimentView, Refusal};
 pub use jobs::{JobEnd, JobRecord, JobSight};
+pub use pods::{PodRecord, RefusedEviction, wants_pods};
 pub use records::{EndpointCounts, ReplicaSetRecord, RouteRecord, ServiceRecord};
+pub use workload::{ScaleDown, WorkloadRecord, WorkloadView, workload_of};
 
 /// The result of slow work outside the cluster.
 #[derive(Clone, PartialEq, Debug)]
@@ -69,8 +73,16 @@ pub struct RolloutView {
     pub rollout: Arc<RolloutRecord>,
     /// ReplicaSets that the Rollout owns, and unowned ones that its selector matches; sorted by name.
     pub replica_sets: Vec<Arc<ReplicaSetRecord>>,
+    /// The workload that `spec.workloadRef` names.
+    pub workload: Option<WorkloadView>,
+    /// Pods of those ReplicaSets, where [`wants_pods`] says that a decision looks at them; `None` while they are not known.
+    pub pods: Option<Vec<Arc<PodRecord>>>,
+    /// Pods, by name, whose eviction was refused, mostly by a PodDisruptionBudget.
+    pub refused_evictions: BTreeMap<String, RefusedEviction>,
     /// The Services that the spec names, by name.
     pub services: BTreeMap<String, Lookup<Arc<ServiceRecord>>>,
+    /// Services that are marked as managed by this Rollout, and that its spec does not name; sorted by name.
+    pub former_services: Vec<Arc<ServiceRecord>>,
     /// Ready endpoints of those Services, and of the hosts of DestinationRules
     /// ([`hosts`](crate::rollout::hosts)), by Service name: how many Pods of which hash EndpointSlices list as ready.
     pub endpoints: BTreeMap<String, EndpointCounts>,

@@ -15,6 +15,7 @@ use sluice_crds::object::{Kind, ObjectRef, Write};
 
 mod admit;
 mod discovery;
+mod eviction;
 mod failure;
 mod garbage;
 mod http;
@@ -185,6 +186,9 @@ impl ApiServer {
         if target.subresource.as_deref() == Some("scale") {
             let scale = self.on_scale(call, resource, target, query)?;
             return Ok(Reply::Json { code: 200, body: scale });
+        }
+        if target.subresource.as_deref() == Some("eviction") {
+            return self.on_eviction(call, resource, target, query);
         }
         match (call.method.as_str(), &target.name) {
             ("GET", _) if query.is_true("watch") => {

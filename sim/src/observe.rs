@@ -21,7 +21,8 @@ use sluice_engine::rollout::RolloutReconciler;
 use sluice_engine::traffic::LiveRoutes;
 use sluice_engine::view::{
     AnalysisRunView, EndpointCounts, ExperimentSight, ExperimentView, JobRecord, JobSight, Lookup,
-    MeasurementFact, Refusal, ReplicaSetRecord, RolloutView, RouteRecord,
+    MeasurementFact, PodRecord, Refusal, RefusedEviction, ReplicaSetRecord, RolloutView,
+    RouteRecord, ServiceRecord, WorkloadView, wants_pods,
 };
 
 use crate::api_server::ApiServer;
@@ -35,6 +36,8 @@ pub struct Surroundings {
     pub config: Arc<EngineConfig>,
     /// Leadership.
     pub epoch: EpochView,
+    /// Pods, by name, whose eviction was refused.
+    pub refused_evictions: BTreeMap<String, RefusedEviction>,
     /// Measurements that are not in the status of their AnalysisRun yet, by the run's namespace and name.
     pub facts: BTreeMap<(String, String), Vec<MeasurementFact>>,
 }
@@ -77,6 +80,7 @@ pub fn rollout(api: &ApiServer, object: &ObjectRef, around: &Surroundings) -> Op
                 services.insert(object.name.clone(), lookup(api, &object, parsed));
             }
             "AnalysisTemplate" | "ClusterAnalysisTemplate" => follow(api, object, &mut templates),
+            "Deployment" | "ReplicaSet" | "PodTemplate" => {}
             _ => {
                 let found = lookup(api, &object, |value| route(&object, value));
                 routes.insert(object, found);
@@ -93,13 +97,18 @@ pub fn rollout(api: &ApiServer, object: &ObjectRef, around: &Surroundings) -> Op
     let runs = runs.filter_map(|run| parsed::<AnalysisRunRecord>(&run));
     let owned = runs.filter(|run| run.meta.is_owned_by(&rollout.meta.uid));
     let analysis_runs = owned.map(|run| run_view(api, run, around)).collect();
-    let replica_sets = replica_sets(api, &rollout);
+    let workload = WorkloadView::of(&rollout, |object| lookup(api, object, parsed));
+    let replica_sets = replica_sets(api, &rollout, workload.as_ref());
     let experiments = Lookup::Present(experiments(api, &rollout));
     Some(RolloutView {
         now: around.now,
         config: Arc::clone(&around.config),
         epoch: around.epoch.clone(),
         taken: taken(api, &rollout, &replica_sets),
+        pods: wants_pods(&rollout, &replica_sets, around.now).then(|| pods(api, &replica_sets)),
+        refused_evictions: around.refused_evictions.clone(),
+        former_services: former_services(api, &rollout, &services),
+        workload,
         replica_sets,
         rollout: Arc::new(rollout),
         services,
@@ -222,18 +231,38 @@ fn route(object: &ObjectRef, value: &Value) -> Option<RouteRecord> {
 }
 
 /// ReplicaSets that the Rollout owns, and unowned ones that its selector matches.
-fn replica_sets(api: &ApiServer, rollout: &RolloutRecord) -> Vec<Arc<ReplicaSetRecord>> {
-    let selector = rollout.spec.selector.as_ref().and_then(|s| s.match_labels.clone());
+fn replica_sets(
+    api: &ApiServer,
+    rollout: &RolloutRecord,
+    workload: Option<&WorkloadView>,
+) -> Vec<Arc<ReplicaSetRecord>> {
+    let of_workload = workload.and_then(|w| w.found.present()?.selector.as_ref());
+    let selector = rollout.spec.selector.as_ref().or(of_workload);
+    let selector = selector.and_then(|s| s.match_labels.clone());
     let matches = |set: &ReplicaSetRecord| {
         selector.iter().flatten().all(|(key, value)| set.meta.labels.get(key) == Some(value))
     };
     let all = api.objects(&Kind::REPLICA_SET, Some(&rollout.meta.namespace)).into_iter();
     let all = all.filter_map(|set| parsed::<ReplicaSetRecord>(&set));
     let ours = all.filter(|set| {
-        set.meta.is_owned_by(&rollout.meta.uid)
-            || (set.meta.owner.is_none() && selector.is_some() && matches(set))
+        let ours = set.meta.is_owned_by(&rollout.meta.uid);
+        ours || (set.meta.owner.is_none() && selector.is_some() && matches(set))
     });
     ours.map(Arc::new).collect()
+}
+
+/// Services that say that the Rollout manages them, and that it does not name.
+fn former_services(
+    api: &ApiServer,
+    rollout: &RolloutRecord,
+    named: &BTreeMap<String, Lookup<Arc<ServiceRecord>>>,
+) -> Vec<Arc<ServiceRecord>> {
+    let all = api.objects(&Kind::SERVICE, Some(&rollout.meta.namespace)).into_iter();
+    let all = all.filter_map(|service| parsed::<ServiceRecord>(&service));
+    let ours = all.filter(|service| {
+        service.meta.annotations.get(labels::MANAGED_BY) == Some(&rollout.meta.name)
+    });
+    ours.filter(|service| !named.contains_key(&service.meta.name)).map(Arc::new).collect()
 }
 
 /// Names of ReplicaSets of others that the Rollout could want for one of its own.
@@ -247,6 +276,15 @@ fn taken(
     let names = all.map(|set| text(&set, "/metadata/name").to_owned());
     let others = names.filter(|name| !ours.iter().any(|set| set.meta.name == *name));
     others.filter(|name| name.starts_with(&prefix)).collect()
+}
+
+/// Pods that the ReplicaSets own.
+fn pods(api: &ApiServer, sets: &[Arc<ReplicaSetRecord>]) -> Vec<Arc<PodRecord>> {
+    let namespace = sets.first().map(|set| set.meta.namespace.as_str());
+    let all = api.objects(&Kind::POD, namespace).into_iter();
+    let all = all.filter_map(|pod| parsed::<PodRecord>(&pod));
+    let ours = all.filter(|pod| sets.iter().any(|set| pod.meta.is_owned_by(&set.meta.uid)));
+    ours.map(Arc::new).collect()
 }
 
 fn endpoint_counts(api: &ApiServer, service: &ObjectRef) -> EndpointCounts {

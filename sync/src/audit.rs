@@ -228,7 +228,10 @@ fn written(view: &ApplicationView, action: &Action) -> Option<Value> {
             json_patch::patch(&mut body, &patch).ok()?;
             Some(body)
         }
-        Change::MergePatch { .. } | Change::Delete { .. } | Change::Status { .. } => None,
+        Change::MergePatch { .. }
+        | Change::Delete { .. }
+        | Change::Evict
+        | Change::Status { .. } => None,
     }
 }
 

@@ -8,6 +8,7 @@ use sluice_crds::rollout::Rollout;
 use sluice_engine::rollout::template_hash::template_hash;
 
 use crate::arguments::Dialect;
+use crate::commands::workload::Workload;
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::git;
@@ -24,35 +25,42 @@ pub(crate) async fn run(
     let images: Vec<(&str, &str)> =
         images.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
     let api = connection.api::<Rollout>();
-    for attempt in 1..=ATTEMPTS {
+    for _ in 0..ATTEMPTS {
         let mut rollout = connection.get_rollout(name).await?;
-        if rollout.spec.workload_ref.is_some() {
-            return Err(Failure::new(format!(
-                "rollout '{name}' takes its template from another workload"
-            ))
-            .hint("change the image there: spec.workloadRef names it"));
-        }
-        let template = rollout.spec.template.get_or_insert_with(|| json!({}));
+        let mut workload = Workload::of(connection, &rollout).await?;
+        let mut template = match &workload {
+            Some(workload) => workload.template(),
+            None => rollout.spec.template.take().unwrap_or_else(|| json!({})),
+        };
         for (container, image) in &images {
-            replace(template, container, image, name)?;
+            replace(&mut template, container, image, name)?;
         }
         let collisions = rollout.status.as_ref().and_then(|s| s.collision_count);
-        let hash = template_hash(template, collisions);
+        let hash = template_hash(&template, collisions);
         let owner = git::owner(connection, &rollout).await;
         if let Some(owner) = &owner {
             owner.refuse_held(name, &hash)?;
             owner.refuse_overwritten(name)?;
         }
-        match api.replace(name, &PostParams::default(), &rollout).await {
-            Ok(_) => {
-                anstream::println!("rollout \"{name}\" image updated");
-                if let (Some(owner), Dialect::Sluice) = (&owner, dialect) {
-                    owner.note();
+        let done = match &mut workload {
+            Some(workload) => workload.replace(template).await?,
+            None => {
+                rollout.spec.template = Some(template);
+                match api.replace(name, &PostParams::default(), &rollout).await {
+                    Ok(_) => true,
+                    Err(kube::Error::Api(status)) if status.code == 409 => false,
+                    Err(error) => {
+                        return Err(Failure::of(&connection.rollout(name), "update", &error));
+                    }
                 }
-                return Ok(ExitCode::SUCCESS);
             }
-            Err(kube::Error::Api(status)) if status.code == 409 && attempt < ATTEMPTS => {}
-            Err(error) => return Err(Failure::of(&connection.rollout(name), "update", &error)),
+        };
+        if done {
+            anstream::println!("rollout \"{name}\" image updated");
+            if let (Some(owner), Dialect::Sluice) = (&owner, dialect) {
+                owner.note();
+            }
+            return Ok(ExitCode::SUCCESS);
         }
     }
     Err(Failure::new(format!("rollout '{name}' changed {ATTEMPTS} times meanwhile"))

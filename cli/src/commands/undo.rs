@@ -8,10 +8,12 @@ use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use sluice_crds::labels;
 use sluice_crds::rollout::Rollout;
-use sluice_engine::rollout::template_hash::template_hash;
+use sluice_engine::rollout::template_hash::{same_template, template_hash};
+use sluice_engine::view::ReplicaSetRecord;
 
 use crate::arguments::{Dialect, UndoArguments};
 use crate::commands::act::patch_spec;
+use crate::commands::workload::Workload;
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::git;
@@ -23,12 +25,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let name = &undo.name;
     let rollout = connection.get_rollout(name).await?;
-    if rollout.spec.workload_ref.is_some() {
-        return Err(Failure::new(format!(
-            "rollout '{name}' takes its template from another workload"
-        ))
-        .hint("undo it there: spec.workloadRef names it"));
-    }
+    let workload = Workload::of(connection, &rollout).await?;
     let owner = git::owner(connection, &rollout).await;
     if let Some(owner) = &owner {
         owner.refuse_overwritten(name)?;
@@ -50,8 +47,13 @@ pub(crate) async fn run(
         .filter(|rs| rs.owner_references().iter().any(|owner| owner.uid == uid))
         .collect();
     let target = revision(&owned, undo.to_revision, name)?;
-    let template = template_of(target);
-    if Some(&template) == rollout.spec.template.as_ref() {
+    let template = template_of(target)?;
+    let is_current = match &workload {
+        // The workload's template has the API server's defaults, as that of the ReplicaSet.
+        Some(workload) => same_template(&template, &workload.template()),
+        None => Some(&template) == rollout.spec.template.as_ref(),
+    };
+    if is_current {
         let number = number(target);
         anstream::println!("skipped rollback (current template already matches revision {number})");
         return Ok(ExitCode::SUCCESS);
@@ -60,7 +62,10 @@ pub(crate) async fn run(
         let collisions = rollout.status.as_ref().and_then(|s| s.collision_count);
         owner.refuse_held(name, &template_hash(&template, collisions))?;
     }
-    replace_template(connection, name, &rollout, template).await?;
+    match &workload {
+        Some(workload) => workload.undo(&template).await?,
+        None => replace_template(connection, name, &rollout, template).await?,
+    }
     anstream::println!("rollout '{name}' undo");
     if let (Some(owner), Dialect::Sluice) = (&owner, dialect) {
         owner.note();
@@ -110,11 +115,12 @@ fn revision<'a>(
     })
 }
 
-/// Returns the Pod template of a ReplicaSet without the label that identifies the revision.
-fn template_of(rs: &DynamicObject) -> Value {
-    let mut template = rs.data["spec"]["template"].clone();
-    if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
-        labels.remove(labels::POD_TEMPLATE_HASH);
-    }
-    template
+/// Returns the Pod template that the ReplicaSet was made of.
+fn template_of(rs: &DynamicObject) -> Result<Value, Failure> {
+    let unreadable = |error: serde_json::Error| {
+        Failure::new(format!("ReplicaSet {}: {error}", rs.metadata.name.as_deref().unwrap_or("")))
+    };
+    let object = serde_json::to_value(rs).map_err(unreadable)?;
+    let record: ReplicaSetRecord = serde_json::from_value(object).map_err(unreadable)?;
+    Ok(sluice_engine::rollout::template_of(&record))
 }

@@ -22,7 +22,7 @@ use sluice_engine::report::{Report, WaitingKind};
 use sluice_engine::rollout::RolloutReconciler;
 use sluice_engine::view::{
     AnalysisRunView, EndpointCounts, ExperimentSight, Lookup, ReplicaSetRecord, RolloutView,
-    RouteRecord,
+    RouteRecord, WorkloadView, workload_of,
 };
 
 use crate::arguments::WhyArguments;
@@ -148,12 +148,23 @@ impl Observer<'_> {
         let record: RolloutRecord = decode(&to_value(rollout)?)?;
         let reads = RolloutReconciler::reads(&record);
         let experiments = self.experiments(&record).await?;
+        let workload = match workload_of(&record) {
+            Some(object) => {
+                let found = lookup(self.reader.get(&object).await?)?;
+                WorkloadView::of(&record, |_| found)
+            }
+            None => None,
+        };
         let mut view = RolloutView {
             now: Utc::now(),
             config: Arc::new(EngineConfig::default()),
             epoch: nobody(),
             rollout: Arc::new(record),
             replica_sets: self.replica_sets().await?,
+            workload,
+            pods: None,
+            refused_evictions: BTreeMap::new(),
+            former_services: Vec::new(),
             services: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             routes: BTreeMap::new(),
@@ -194,6 +205,7 @@ impl Observer<'_> {
                     TemplateRef { template_name: object.name.clone(), cluster_scope: cluster };
                 view.templates.insert(reference, lookup(found)?);
             }
+            "Deployment" | "ReplicaSet" | "PodTemplate" => {}
             _ => {
                 let route = match found {
                     Some(value) => Lookup::Present(Arc::new(RouteRecord {

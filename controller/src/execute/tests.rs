@@ -84,3 +84,18 @@ fn a_deletion_with_finalizers_lives_on_in_a_new_version() {
         "name": "web", "resourceVersion": "17", "deletionTimestamp": "2026-01-01T00:00:00Z" } });
     assert_eq!(check(delete(), 200, marked), Outcome::Applied(Some(17.into())));
 }
+
+#[test]
+fn a_budget_that_keeps_a_pod_is_no_trouble_of_the_server() {
+    let budget = json!({ "message": "m", "details": { "causes": [
+        { "reason": "DisruptionBudget", "message": "web needs 4 healthy pods and has 4 currently" },
+    ] } });
+    let wanted = Outcome::NotEvicted("web needs 4 healthy pods and has 4 currently".into());
+    assert_eq!(check(Change::Evict, 429, budget), wanted);
+    assert_eq!(words(&check(Change::Evict, 429, json!({}))), "unavailable");
+    let two = json!({ "message": "This pod has more than one PodDisruptionBudget" });
+    assert!(matches!(check(Change::Evict, 500, two), Outcome::NotEvicted(_)));
+    assert_eq!(words(&check(Change::Evict, 503, json!({}))), "unknown");
+    assert_eq!(words(&check(Change::Evict, 404, json!({}))), "conflict");
+    assert_eq!(check(Change::Evict, 201, json!({ "kind": "Status" })), Outcome::Applied(None));
+}

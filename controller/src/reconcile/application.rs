@@ -142,6 +142,7 @@ impl Observer for ApplicationObserver {
             Outcome::Conflict(_)
             | Outcome::Unavailable(_)
             | Outcome::Unknown(_)
+            | Outcome::NotEvicted(_)
             | Outcome::NotLeading => {}
         }
     }

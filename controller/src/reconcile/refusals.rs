@@ -52,6 +52,7 @@ impl Refusals {
             Outcome::Conflict(_)
             | Outcome::Unavailable(_)
             | Outcome::Unknown(_)
+            | Outcome::NotEvicted(_)
             | Outcome::NotLeading => {}
         }
     }

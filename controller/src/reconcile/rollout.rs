@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
 use sluice_crds::experiment::ExperimentRecord;
 use sluice_crds::object::{Kind, Meta, ObjectRef};
@@ -10,10 +11,11 @@ use sluice_crds::rollout::steps::TemplateRef;
 use sluice_crds::rollout::{LabelSelector, RolloutAnalysis, RolloutRecord};
 use sluice_engine::config::EngineConfig;
 use sluice_engine::fence::EpochView;
-use sluice_engine::plan::Reconciler;
-use sluice_engine::rollout::RolloutReconciler;
+use sluice_engine::plan::{Decision, Reconciler};
+use sluice_engine::rollout::{RolloutReconciler, ended};
 use sluice_engine::view::{
-    AnalysisRunView, ExperimentSight, JobSight, Lookup, ReplicaSetRecord, RolloutView,
+    AnalysisRunView, ExperimentSight, JobSight, Lookup, PodRecord, RefusedEviction,
+    ReplicaSetRecord, RolloutView, ServiceRecord, WorkloadView, wants_pods,
 };
 
 use super::{Found, Observer, Sight, Work, subject};
@@ -26,6 +28,7 @@ use crate::queue::Key;
 use crate::secrets::Secrets;
 use crate::stores::store::Availability;
 use crate::stores::{Stores, by_name, records};
+use crate::telemetry::Telemetry;
 
 mod claims;
 mod selector;
@@ -40,6 +43,8 @@ pub(crate) struct RolloutObserver {
     pub(crate) quarantine: Arc<dyn Quarantine>,
     pub(crate) taken: Taken,
     pub(crate) confirmations: Arc<Confirmations>,
+    pub(crate) refused: RefusedEvictions,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 /// Names of ReplicaSets and Experiments of others that a create of ours met, by Rollout. Forgotten with the process: the next create meets them
@@ -54,6 +59,16 @@ impl Taken {
 
     fn of(&self, key: &Key) -> BTreeSet<String> {
         self.known().get(key).cloned().unwrap_or_default()
+    }
+}
+
+/// Evictions that were refused, by Rollout and name of the Pod. Forgotten with the process, and with the restart.
+#[derive(Default)]
+pub(crate) struct RefusedEvictions(Mutex<BTreeMap<Key, BTreeMap<String, RefusedEviction>>>);
+
+impl RefusedEvictions {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Key, BTreeMap<String, RefusedEviction>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,6 +101,10 @@ impl Observer for RolloutObserver {
         let named = hosts.iter().map(|h| ObjectRef::namespaced(Kind::SERVICE, &*key.namespace, h));
         self.stores.reads(key, objects.iter().cloned().chain(named).collect());
         hosts.retain(|host| self.stores.services.get(&key.namespace, host).is_some());
+        let workload = WorkloadView::of(&rollout, |object| self.stores.workload(object));
+        let replica_sets = self.replica_sets(&rollout, workload.as_ref());
+        let now = self.clock.now();
+        let pods = self.pods(key, &rollout, &replica_sets, now);
         let mut analysis_runs = Vec::new();
         for run in self.stores.runs.indexed(&records::owned_by(&rollout.meta.uid)) {
             // Jobs that may not be read keep no update from being taken back.
@@ -101,10 +120,14 @@ impl Observer for RolloutObserver {
             .map(|name| (name.clone(), self.stores.endpoints(&key.namespace, name)))
             .collect();
         let view = RolloutView {
-            now: self.clock.now(),
+            now,
             config: Arc::clone(&self.config),
             epoch,
-            replica_sets: self.replica_sets(&rollout),
+            replica_sets,
+            workload,
+            pods,
+            former_services: self.former_services(key, &services),
+            refused_evictions: self.refused.known().get(key).cloned().unwrap_or_default(),
             services: by_name(&self.stores.services, &key.namespace, services),
             endpoints,
             confirmations: self.confirmations.of(routes.keys()),
@@ -124,7 +147,9 @@ impl Observer for RolloutObserver {
         let sets = view.replica_sets.iter().map(|set| &set.meta);
         let services = view.services.values().filter_map(Lookup::present).map(|s| &s.meta);
         let routes = view.routes.values().filter_map(Lookup::present).map(|route| &route.meta);
-        std::iter::once(&view.rollout.meta).chain(sets).chain(services).chain(routes).collect()
+        let workload = view.workload.iter().filter_map(|w| w.found.present()).map(|w| &w.meta);
+        let own = std::iter::once(&view.rollout.meta);
+        own.chain(sets).chain(services).chain(routes).chain(workload).collect()
     }
 
     fn run(
@@ -140,6 +165,8 @@ impl Observer for RolloutObserver {
         self.stores.reads(key, BTreeSet::new());
         self.stores.queue.calm(key);
         self.taken.known().remove(key);
+        self.stores.leave_pods(key);
+        self.refused.known().remove(key);
     }
 
     fn wrote(&self, key: &Key, object: &ObjectRef, outcome: &Outcome) {
@@ -148,10 +175,19 @@ impl Observer for RolloutObserver {
         {
             self.taken.known().entry(key.clone()).or_default().insert(object.name.clone());
         }
+        if let Outcome::NotEvicted(why) = outcome {
+            let refused = RefusedEviction { at: self.clock.now(), why: why.clone() };
+            let mut known = self.refused.known();
+            known.entry(key.clone()).or_default().insert(object.name.clone(), refused);
+        }
     }
 
     /// Runs whose failure was acted on may be recorded now.
-    fn carried_out(&self, view: &RolloutView) {
+    fn carried_out(&self, view: &RolloutView, decision: &Decision<RolloutReconciler>) {
+        if decision.status_write.is_some() {
+            let ended = ended(&view.rollout.status, &decision.status, view.now);
+            ended.iter().for_each(|ended| self.telemetry.ended(ended));
+        }
         for AnalysisRunView { run, facts, .. } in &view.analysis_runs {
             if !facts.is_empty() && self.facts.acted_on(&run.meta.uid, facts) {
                 let key = Key::new(Role::Analysis, &*run.meta.namespace, &*run.meta.name);
@@ -167,10 +203,37 @@ impl Observer for RolloutObserver {
 }
 
 impl RolloutObserver {
-    fn replica_sets(&self, rollout: &RolloutRecord) -> Vec<Arc<ReplicaSetRecord>> {
+    fn former_services(&self, key: &Key, named: &BTreeSet<String>) -> Vec<Arc<ServiceRecord>> {
+        let managed = records::managed_by(&key.namespace, &key.name);
+        let services = self.stores.services.indexed(&managed).into_iter();
+        services.filter(|service| !named.contains(&service.meta.name)).collect()
+    }
+
+    /// Returns the Pods of the ReplicaSets where a decision looks at them; they are watched as long as it does.
+    fn pods(
+        &self,
+        key: &Key,
+        rollout: &RolloutRecord,
+        sets: &[Arc<ReplicaSetRecord>],
+        now: DateTime<Utc>,
+    ) -> Option<Vec<Arc<PodRecord>>> {
+        if wants_pods(rollout, sets, now) {
+            return self.stores.pods_of(key, sets);
+        }
+        self.stores.leave_pods(key);
+        self.refused.known().remove(key);
+        None
+    }
+
+    fn replica_sets(
+        &self,
+        rollout: &RolloutRecord,
+        workload: Option<&WorkloadView>,
+    ) -> Vec<Arc<ReplicaSetRecord>> {
         let store = &self.stores.replica_sets;
         let mut sets = store.indexed(&records::owned_by(&rollout.meta.uid));
-        let wanted: &LabelSelector = match &rollout.spec.selector {
+        let of_workload = workload.and_then(|w| w.found.present()?.selector.as_ref());
+        let wanted: &LabelSelector = match rollout.spec.selector.as_ref().or(of_workload) {
             Some(selector) => selector,
             None => return sets,
         };

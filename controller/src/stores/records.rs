@@ -42,6 +42,16 @@ fn owner_index(meta: &Meta) -> Option<String> {
     })
 }
 
+/// Returns the index value of Services that say that a Rollout manages them.
+pub(crate) fn managed_by(namespace: &str, rollout: &str) -> String {
+    format!("managed/{namespace}/{rollout}")
+}
+
+fn manager_index(meta: &Meta) -> Option<String> {
+    let rollout = meta.annotations.get(labels::MANAGED_BY)?;
+    Some(managed_by(&meta.namespace, rollout))
+}
+
 macro_rules! kept_by_meta {
     ($($record:ty => $index:expr;)*) => {$(
         impl Kept for $record {
@@ -62,7 +72,7 @@ fn none(_: &Meta) -> Option<String> {
 kept_by_meta! {
     RolloutRecord => none;
     AnalysisTemplateRecord => none;
-    ServiceRecord => none;
+    ServiceRecord => manager_index;
     RouteRecord => none;
     AppProjectRecord => none;
     AnalysisRunRecord => owner_index;
@@ -118,6 +128,8 @@ pub(crate) struct PodRecord {
     pub(crate) hash: Box<str>,
     /// Name of the owning ReplicaSet.
     pub(crate) owner: Option<Owner>,
+    /// Whether its deletion was asked for.
+    leaving: bool,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +148,7 @@ impl From<WirePod> for PodRecord {
             version: meta.resource_version,
             hash: hash.into(),
             owner: meta.owner,
+            leaving: meta.deletion_timestamp.is_some(),
         }
     }
 }
@@ -151,6 +164,9 @@ impl Kept for PodRecord {
     }
     fn same(&self, other: &Self) -> bool {
         self.uid == other.uid && self.hash == other.hash && self.owner == other.owner
+    }
+    fn is_leaving(&self) -> bool {
+        self.leaving
     }
 }
 

@@ -29,6 +29,11 @@ pub(crate) trait Kept: Clone + Send + Sync + 'static {
     fn same(&self, _other: &Self) -> bool {
         false
     }
+
+    /// Returns whether its deletion was asked for, as far as the record says.
+    fn is_leaving(&self) -> bool {
+        false
+    }
 }
 
 /// Namespace and name.
@@ -144,9 +149,13 @@ impl<T: Kept> Store<T> {
         self.state().slots.values().filter_map(|slot| slot.record.clone()).collect()
     }
 
-    /// Returns whether the store holds this incarnation, not marked as being deleted by `marked`.
+    /// Returns whether the store holds this incarnation, with no sign of its deletion.
     pub(crate) fn holds(&self, namespace: &str, name: &str, uid: &str) -> bool {
-        self.state().slots.get(&(namespace.into(), name.into())).is_some_and(|s| s.uid == uid)
+        let state = self.state();
+        let slot = state.slots.get(&(namespace.into(), name.into()));
+        let leaves =
+            |slot: &Slot<T>| slot.record.as_ref().is_some_and(|record| record.is_leaving());
+        slot.is_some_and(|slot| slot.uid == uid && !leaves(slot))
     }
 
     pub(crate) fn is_stub(&self, namespace: &str, name: &str) -> bool {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
 use sluice_crds::app_project::AppProjectRecord;
 use sluice_crds::experiment::ExperimentRecord;
+use sluice_crds::labels;
 use sluice_crds::object::{Kind, Meta, ObjectRef};
 use sluice_crds::rollout::RolloutRecord;
 use sluice_engine::experiment::ExperimentReconciler;
@@ -124,8 +125,13 @@ impl Stores {
     }
 
     pub(super) fn service_changed(&self, change: &Changed<ServiceRecord>) {
-        if let Some(record) = change.new.as_ref().or(change.old.as_ref()) {
-            self.wake_readers(&record.object());
+        let Some(record) = change.new.as_ref().or(change.old.as_ref()) else { return };
+        self.wake_readers(&record.object());
+        // One that the Rollout names no longer is given back.
+        if let Some(rollout) = record.meta.annotations.get(labels::MANAGED_BY)
+            && self.rollouts.get(&record.meta.namespace, rollout).is_some()
+        {
+            self.wake(Role::Rollouts, &record.meta.namespace, rollout);
         }
     }
 

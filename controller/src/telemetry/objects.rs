@@ -25,6 +25,8 @@ pub(crate) fn text(stores: &Stores, leadership: &Leadership) -> String {
         ];
         page.sample("rollout_info", &labels, 1.0);
     }
+    page.gauge("rollout_phase", "1 for the phase of a Rollout; deprecated, see rollout_info.");
+    rollouts.iter().for_each(|record| phases(&mut page, record));
     replicas(&mut page, &rollouts);
     let runs = stores.runs.all();
     page.gauge("analysis_run_info", "Information about an AnalysisRun.");
@@ -37,11 +39,17 @@ pub(crate) fn text(stores: &Stores, leadership: &Leadership) -> String {
         ];
         page.sample("analysis_run_info", &labels, 1.0);
     }
+    page.gauge(
+        "analysis_run_phase",
+        "1 for the phase of a run; deprecated, see analysis_run_info.",
+    );
+    runs.iter().for_each(|record| run_phases(&mut page, record));
     page.gauge("analysis_run_metric_type", "Provider of a metric of an AnalysisRun.");
     runs.iter().for_each(|record| metric_types(&mut page, record));
     page.gauge("analysis_run_metric_phase", "Phase of a metric of an AnalysisRun.");
     runs.iter().for_each(|record| metric_phases(&mut page, record));
     experiments(&mut page, stores);
+    templates(&mut page, stores);
     stores_and_lease(&mut page, stores, leadership);
     page.text
 }
@@ -83,6 +91,65 @@ fn stores_and_lease(page: &mut Page, stores: &Stores, leadership: &Leadership) {
     page.gauge("argo_rollouts_controller_info", "Version of the controller.");
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     page.sample("argo_rollouts_controller_info", &version, 1.0);
+    page.gauge("build_info", "Version of the build; Argo's label of the Go version is empty.");
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let [version] = version;
+    let labels = [version, ("goversion", ""), ("goarch", architecture), ("commit", "")];
+    page.sample("build_info", &labels, 1.0);
+}
+
+/// One series for each phase, 1 for the present one.
+fn phases(page: &mut Page, record: &RolloutRecord) {
+    let present = phase(record);
+    // A Rollout that is invalid has none of these.
+    for known in ["Completed", "Progressing", "Paused", "Timeout", "Error", "Abort"] {
+        let labels = [
+            ("namespace", &*record.meta.namespace),
+            ("name", &*record.meta.name),
+            ("strategy", strategy(record)),
+            ("phase", known),
+        ];
+        page.sample("rollout_phase", &labels, f64::from(u8::from(known == present)));
+    }
+}
+
+fn run_phases(page: &mut Page, record: &AnalysisRunRecord) {
+    let present = record.status.phase.map_or("Pending", |phase| phase.as_str());
+    for known in ["Pending", "Running", "Successful", "Failed", "Error", "Inconclusive"] {
+        let labels = [
+            ("namespace", &*record.meta.namespace),
+            ("name", &*record.meta.name),
+            ("phase", known),
+        ];
+        page.sample("analysis_run_phase", &labels, f64::from(u8::from(known == present)));
+    }
+}
+
+/// Templates of the cluster have an empty namespace.
+fn templates(page: &mut Page, stores: &Stores) {
+    let mut records = stores.templates.all();
+    records.extend(stores.cluster_templates.all());
+    page.gauge("analysis_template_info", "Information about an AnalysisTemplate.");
+    for record in &records {
+        let labels = [("namespace", &*record.meta.namespace), ("name", &*record.meta.name)];
+        page.sample("analysis_template_info", &labels, 1.0);
+    }
+    page.gauge("analysis_template_metric_info", "A metric of an AnalysisTemplate.");
+    for record in &records {
+        for metric in record.spec.metrics.iter().flatten() {
+            let labels = [
+                ("namespace", &*record.meta.namespace),
+                ("name", &*record.meta.name),
+                ("type", provider(&metric.provider)),
+                ("metric", &*metric.name),
+            ];
+            page.sample("analysis_template_metric_info", &labels, 1.0);
+        }
+    }
 }
 
 fn replicas(page: &mut Page, rollouts: &[std::sync::Arc<RolloutRecord>]) {

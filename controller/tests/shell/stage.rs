@@ -262,6 +262,14 @@ fn kind_of(body: &Value) -> Kind {
         Kind::CONFIG_MAP,
         Kind::REPLICA_SET,
         Kind::EXPERIMENT,
+        Kind::DEPLOYMENT,
+        Kind {
+            group: "policy".into(),
+            version: "v1".into(),
+            kind: "PodDisruptionBudget".into(),
+            plural: "poddisruptionbudgets".into(),
+            status_subresource: true,
+        },
     ];
     let found = all.into_iter().find(|kind| body["kind"] == json!(kind.kind));
     found.unwrap_or_else(|| panic!("unknown kind: {}", body["kind"]))

@@ -58,6 +58,8 @@ impl Kind {
     pub const REPLICA_SET: Self = kind("apps", "v1", "ReplicaSet", "replicasets", true);
     /// Deployment.
     pub const DEPLOYMENT: Self = kind("apps", "v1", "Deployment", "deployments", true);
+    /// PodTemplate.
+    pub const POD_TEMPLATE: Self = kind("", "v1", "PodTemplate", "podtemplates", false);
     /// Pod.
     pub const POD: Self = kind("", "v1", "Pod", "pods", true);
     /// Job.

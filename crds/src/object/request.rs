@@ -65,6 +65,20 @@ impl Write {
                     "preconditions": self.preconditions.delete_options(),
                 }),
             },
+            Change::Evict => Request {
+                method: "POST",
+                path: format!("{path}/eviction?fieldManager={manager}"),
+                content_type: "application/json",
+                body: json!({
+                    "kind": "Eviction",
+                    "apiVersion": "policy/v1",
+                    "metadata": {
+                        "name": self.object.name,
+                        "namespace": self.object.namespace,
+                    },
+                    "deleteOptions": { "preconditions": { "uid": self.preconditions.uid } },
+                }),
+            },
             Change::Status { body } => {
                 let subresource = if self.object.kind.status_subresource { "/status" } else { "" };
                 Request {

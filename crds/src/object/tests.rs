@@ -81,3 +81,14 @@ fn metadata_keeps_the_controlling_owner_and_drops_what_kubectl_left() {
     assert_eq!(meta.owner.unwrap().uid, "2");
     assert_eq!(meta.annotations.len(), 1);
 }
+
+#[test]
+fn an_eviction_is_asked_for_by_uid_whatever_the_version() {
+    let mut eviction = write(Change::Evict);
+    eviction.object = ObjectRef::namespaced(Kind::POD, "shop", "web-1");
+    let request = eviction.request();
+    assert_eq!(request.method, "POST");
+    assert!(request.path.starts_with("/api/v1/namespaces/shop/pods/web-1/eviction?"));
+    assert_eq!(request.body["kind"], "Eviction");
+    assert_eq!(request.body["deleteOptions"]["preconditions"], json!({ "uid": "u1" }));
+}

@@ -109,10 +109,31 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         State::Works,
         "see `docs/experiments.md`",
     ),
+    row("ApplicationSet", State::Refused, "left alone, with a condition where the kind has one"),
     row(
-        "ApplicationSet, workloadRef",
-        State::Refused,
-        "left alone, with a condition where the kind has one",
+        "`workloadRef`: a Deployment gives way to a Rollout",
+        State::Works,
+        "differs from Argo: in proportion to its size, and only for Pods that are available and listed; see `docs/workload-ref.md`",
+    ),
+    row(
+        "restart of Pods (`restartAt`)",
+        State::Works,
+        "differs from Argo: Pods that are not available go first and cost nothing",
+    ),
+    row(
+        "metadata of a role on Pods",
+        State::Works,
+        "differs from Argo: a key that the template has gets its own value back; nothing is left behind after a crash",
+    ),
+    row(
+        "a Rollout that is deleted, and a Service that it no longer names",
+        State::Works,
+        "differs from Argo: selectors and routes stay as they are and go on serving; see `docs/workload-ref.md`",
+    ),
+    row(
+        "Events and metrics of Argo Rollouts",
+        State::Works,
+        "same reasons, names and labels; not `RolloutAddedToInformer` and `RolloutDeleted`; series end with their object",
     ),
     row("dashboard and HTTP API", State::Accepted, "`/metrics`, `/healthz` and `/readyz` only"),
     row(

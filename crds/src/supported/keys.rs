@@ -34,8 +34,8 @@ pub(super) const KEYS: &[Key] = &[
     key("rollout.argoproj.io/desired-replicas", "ReplicaSet", Works, ""),
     key("scale-down-deadline", "ReplicaSet", Works, ""),
     key("argo-rollouts.argoproj.io/managed-by-rollouts", "Service, DestinationRule", Works, ""),
-    key("rollout.argoproj.io/workload-generation", "Rollout", Accepted, "workloadRef is refused"),
-    key("rollout.argoproj.io/ephemeral-metadata", "ReplicaSet", Accepted, ""),
+    key("rollout.argoproj.io/workload-generation", "Rollout", Works, ""),
+    key("rollout.argoproj.io/ephemeral-metadata", "ReplicaSet", Works, ""),
     key(
         "istio.argoproj.io/primary-cluster",
         "Secret",

@@ -100,14 +100,23 @@ pub(super) const FEATURES: &[Feature] = &[
     },
     Feature {
         kind: KIND,
-        state: Accepted,
-        note: "Pods are not restarted, labelled or spread by it",
+        state: Works,
+        note: "by eviction, so that PodDisruptionBudgets hold; see `docs/restart.md`",
+        paths: &["spec.restartAt"],
+    },
+    Feature {
+        kind: KIND,
+        state: Works,
+        note: "",
+        paths: &["spec.strategy.canary.antiAffinity.**", "spec.strategy.blueGreen.antiAffinity.**"],
+    },
+    Feature {
+        kind: KIND,
+        state: Works,
+        note: "on new and on live Pods; labels that the selector needs are left alone",
         paths: &[
-            "spec.restartAt",
-            "spec.strategy.canary.antiAffinity.**",
             "spec.strategy.canary.canaryMetadata.**",
             "spec.strategy.canary.stableMetadata.**",
-            "spec.strategy.blueGreen.antiAffinity.**",
             "spec.strategy.blueGreen.previewMetadata.**",
             "spec.strategy.blueGreen.activeMetadata.**",
         ],
@@ -132,8 +141,8 @@ pub(super) const FEATURES: &[Feature] = &[
     },
     Feature {
         kind: KIND,
-        state: Refused,
-        note: "move the Pod template into `spec.template`",
+        state: Works,
+        note: "Deployment, ReplicaSet and PodTemplate; see `docs/workload-ref.md`",
         paths: &["spec.workloadRef.**"],
     },
     Feature {
@@ -182,7 +191,6 @@ pub(super) const FEATURES: &[Feature] = &[
         paths: &[
             "status.alb.**",
             "status.albs.**",
-            "status.workloadObservedGeneration",
             "status.canary.stepPluginStatuses.**",
             "status.canary.weights.additional.**",
         ],

@@ -58,7 +58,7 @@ fn numbers(path: &FieldPath, spec: &RolloutSpec, findings: &mut Findings) {
 
 fn template(path: &FieldPath, spec: &RolloutSpec, findings: &mut Findings) {
     let template_path = path.field("template");
-    let written = spec.template.as_ref().filter(|template| !is_empty(template));
+    let written = spec.template.as_ref().filter(|_| has_template(spec));
     match (&spec.workload_ref, written) {
         (Some(workload), Some(_)) => {
             findings.hint(
@@ -86,6 +86,11 @@ fn template(path: &FieldPath, spec: &RolloutSpec, findings: &mut Findings) {
     {
         selector_form(&path.field("selector"), selector, findings);
     }
+}
+
+/// Returns whether a spec has a Pod template of its own: one with more than empty fields.
+pub fn has_template(spec: &RolloutSpec) -> bool {
+    spec.template.as_ref().is_some_and(|template| !is_empty(template))
 }
 
 /// Argo writes an empty template as an object with empty metadata and no containers.

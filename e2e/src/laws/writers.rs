@@ -126,7 +126,7 @@ impl Route {
 /// How each revision must have come about; `None` for the end of an object.
 fn routes(revisions: &[Revision]) -> Vec<Option<Route>> {
     // Kinds whose status is written apart.
-    const APART: [&str; 3] = ["Rollout", "ReplicaSet", "Service"];
+    const APART: [&str; 4] = ["Rollout", "ReplicaSet", "Deployment", "Service"];
     let mut last: BTreeMap<(&str, &str), &Value> = BTreeMap::new();
     let route = |revision: &Revision, before: Option<&Value>| {
         let after = &revision.object;

@@ -35,9 +35,11 @@ pub(crate) fn used(requests: &[Request]) -> BTreeSet<Right> {
     requests.iter().filter_map(of).collect()
 }
 
-/// Those of them that are watches.
+/// Those of them that are watches of every controller: workloads are watched once a Rollout refers to one.
 pub(crate) fn watches(rights: &BTreeSet<Right>) -> BTreeSet<Right> {
-    rights.iter().filter(|(_, verb)| verb == "watch").cloned().collect()
+    let on_demand = |resource: &str| ["deployments", "podtemplates"].contains(&resource);
+    let watches = rights.iter().filter(|(_, verb)| verb == "watch");
+    watches.filter(|(resource, _)| !on_demand(resource)).cloned().collect()
 }
 
 /// The table of rights in the documentation.

@@ -32,6 +32,8 @@ pub fn audit(view: &RolloutView, decision: &Decided) -> Vec<Violation> {
     }
     audit.blue_green(&mut found);
     audit.ownership(&mut found);
+    audit.workload(&mut found);
+    audit.pods(&mut found);
     audit.status(&mut found);
     found
 }
@@ -168,8 +170,10 @@ impl Audit<'_> {
                 ));
             }
             let create = matches!(write.change, Change::Create { .. });
-            let safe =
-                write.preconditions.uid.is_some() && write.preconditions.resource_version.is_some();
+            // An eviction is safe in any version of its Pod.
+            let of_version = write.preconditions.resource_version.is_some()
+                || matches!(write.change, Change::Evict);
+            let safe = write.preconditions.uid.is_some() && of_version;
             if rules.preconditions && !create && !safe {
                 found.push(violation("S19", format!("the write to {object} has no preconditions")));
             }
@@ -184,7 +188,12 @@ impl Audit<'_> {
         }
         for action in self.actions() {
             let idle = match action {
-                Action::Scale { from, to, .. } => from == to,
+                Action::Scale { from, to, .. } | Action::ScaleWorkload { from, to, .. } => {
+                    from == to
+                }
+                Action::LabelPod { labels, annotations, .. } => {
+                    labels.is_empty() && annotations.is_empty()
+                }
                 Action::SelectPods { from, to, .. } => from.as_ref() == Some(to),
                 Action::Route { operations, .. } | Action::SelectSubsets { operations, .. } => {
                     operations.is_empty()
@@ -194,6 +203,10 @@ impl Audit<'_> {
                 | Action::AdoptReplicaSet { .. }
                 | Action::CreateReplicaSet { .. }
                 | Action::SetMinReady { .. }
+                | Action::ReleaseService { .. }
+                | Action::SetPodMetadata { .. }
+                | Action::SetAffinity { .. }
+                | Action::Evict { .. }
                 | Action::StartAnalysis { .. }
                 | Action::StopAnalysis { .. }
                 | Action::CreateService { .. }
@@ -234,6 +247,7 @@ impl Audit<'_> {
         for (object, meta) in observed {
             let concerned = match object.kind.kind.as_ref() {
                 "Rollout" | "Service" | "VirtualService" | "DestinationRule" => true,
+                "Deployment" => self.actions().any(|action| action.target().object == object),
                 "ReplicaSet" => self.actions().any(|action| match action {
                     Action::Scale { target, .. } => target.object == object,
                     Action::Route { .. } => self
@@ -261,6 +275,12 @@ impl Audit<'_> {
         all.extend(services.map(|service| (service.object(), &service.meta)));
         let routes = view.routes.values().filter_map(Lookup::present);
         all.extend(routes.map(|route| (route.object.clone(), &route.meta)));
+        let former = view.former_services.iter().filter(|service| {
+            self.actions().any(|action| action.target().object == service.object())
+        });
+        all.extend(former.map(|service| (service.object(), &service.meta)));
+        let workload = view.workload.as_ref().filter(|w| w.object.kind == Kind::DEPLOYMENT);
+        all.extend(workload.and_then(|w| Some((w.object.clone(), &w.found.present()?.meta))));
         all
     }
 

@@ -13,7 +13,7 @@ pub(super) fn foreign_fields(write: &Write) -> Vec<String> {
     };
     let paths: Vec<String> = match &write.change {
         // An object that we create is ours as a whole.
-        Change::Create { .. } | Change::Delete { .. } => Vec::new(),
+        Change::Create { .. } | Change::Delete { .. } | Change::Evict => Vec::new(),
         Change::Apply { .. } => vec!["/ (server-side apply)".to_owned()],
         Change::Status { .. } => vec!["/status".to_owned()],
         Change::MergePatch { body } => leaves(body, String::new()),
@@ -64,7 +64,10 @@ pub(super) fn is_ours(kind: &Kind, path: &str) -> bool {
         "Rollout" => path == "/status" || path == "/spec/replicas",
         "ReplicaSet" => {
             ["/spec/replicas", "/spec/minReadySeconds", "/metadata/ownerReferences"].contains(&path)
+                || INJECTED.iter().any(|injected| is_at_or_below(path, injected))
         }
+        "Deployment" => path == "/spec/replicas",
+        "Pod" => is_at_or_below(path, "/metadata/labels"),
         "Service" => path == format!("/spec/selector/{POD_TEMPLATE_HASH}"),
         "VirtualService" => {
             let sections = ["/spec/http/", "/spec/tls/", "/spec/tcp/"];
@@ -81,14 +84,28 @@ pub(super) fn is_ours(kind: &Kind, path: &str) -> bool {
     }
 }
 
+/// What the engine puts into the Pod template of a ReplicaSet: metadata of a role, and anti-affinity.
+const INJECTED: [&str; 3] = [
+    "/spec/template/metadata/labels",
+    "/spec/template/metadata/annotations",
+    "/spec/template/spec/affinity",
+];
+
+fn is_at_or_below(path: &str, root: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 fn is_our_annotation(kind: &Kind, key: &str) -> bool {
-    // A ReplicaSet carries a copy of the Rollout's annotations: all of them are ours to keep.
+    // A ReplicaSet carries a copy of the Rollout's annotations: all of them are ours to keep. Those of Pods are what roles ask
+    // for.
     key.is_empty()
         || kind.kind == "ReplicaSet"
+        || kind.kind == "Pod"
         || key.starts_with(EPOCH_PREFIX)
         || key.starts_with(sluice_crds::labels::SLUICE_PREFIX)
         || key == sluice_crds::labels::REVISION
         || key == sluice_crds::labels::MANAGED_BY
+        || key == sluice_crds::labels::WORKLOAD_GENERATION
 }
 
 /// Returns the value of the fence annotation `key` that the write leaves on its object.
@@ -105,13 +122,15 @@ pub(super) fn stamp<'a>(write: &'a Write, key: &str) -> Option<&'a str> {
                 .find(|op| op["op"] == "add" && op["path"].as_str() == Some(path.as_str()))?;
             add["value"].as_str()
         }
-        Change::Delete { .. } | Change::Status { .. } => None,
+        Change::Delete { .. } | Change::Evict | Change::Status { .. } => None,
     }
 }
 
-/// Returns whether the write must carry a stamp: all but deletions and status.
+/// Returns whether the write must carry a stamp: all but deletions, status, and those of Pods, on which no plan relies.
 pub(super) fn needs_stamp(write: &Write) -> bool {
-    !matches!(write.change, Change::Delete { .. } | Change::Status { .. })
+    let unstamped =
+        matches!(write.change, Change::Delete { .. } | Change::Evict | Change::Status { .. });
+    !unstamped && write.object.kind.kind != "Pod"
 }
 
 /// Returns `spec` after the JSON patch; `None` if an operation does not fit.

@@ -39,6 +39,19 @@ fn blue_green_owns_the_selectors_of_its_services() {
 }
 
 #[test]
+fn the_size_of_a_deployment_that_gives_way_is_owned() {
+    let check = |reference: &str| {
+        let fields = shown(&format!("workloadRef: {reference}\nstrategy: {{canary: {{}}}}"));
+        fields == ["Deployment shop/web: Replicas"]
+    };
+    assert!(check("{apiVersion: apps/v1, kind: Deployment, name: web, scaleDown: progressively}"));
+    assert!(check("{apiVersion: apps/v1, kind: Deployment, name: web, scaleDown: onsuccess}"));
+    assert!(!check("{apiVersion: apps/v1, kind: Deployment, name: web, scaleDown: never}"));
+    assert!(!check("{apiVersion: apps/v1, kind: Deployment, name: web}"));
+    assert!(!check("{apiVersion: apps/v1, kind: ReplicaSet, name: web, scaleDown: onsuccess}"));
+}
+
+#[test]
 fn a_host_means_a_service_by_any_of_its_names() {
     let target = RouteTarget::Service { name: "web".into(), namespace: "shop".into() };
     let check = |host: &str| target.matches(Some(host), None);

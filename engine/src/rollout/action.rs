@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use sluice_crds::labels;
 use sluice_crds::object::{Change, Meta, ObjectRef, Preconditions, Propagation, Write};
 
+use super::ephemeral::Changes;
+use super::events;
 use crate::fence::Led;
-use crate::plan::Lower;
+use crate::plan::{Lower, Notice};
+use crate::view::PodRecord;
 
 /// The object of an action as the decision saw it, with the stamp that the write leaves on it.
 #[derive(Clone, PartialEq, Debug)]
@@ -40,6 +44,24 @@ impl Target {
             object,
             preconditions: Preconditions::default(),
             stamp,
+            old_stamp: None,
+            has_annotations: false,
+        }
+    }
+
+    /// A Pod whose metadata is written: without a stamp, because no plan relies on a Pod.
+    pub(crate) fn unstamped(view: &impl Led, object: ObjectRef, meta: &Meta) -> Self {
+        Self { stamp: None, ..Self::of(view, object, meta) }
+    }
+
+    /// A Pod that is evicted: known by its uid alone.
+    pub(crate) fn of_pod(pod: &PodRecord) -> Self {
+        let preconditions =
+            Preconditions { uid: Some(pod.meta.uid.clone()), resource_version: None };
+        Self {
+            object: pod.object(),
+            preconditions,
+            stamp: None,
             old_stamp: None,
             has_annotations: false,
         }
@@ -160,6 +182,49 @@ pub enum Action {
         /// Whole object.
         body: Value,
     },
+    /// Changes the size of a Deployment whose Pods give way to those of the Rollout.
+    ScaleWorkload {
+        /// Deployment.
+        target: Target,
+        /// Size as observed.
+        from: u32,
+        /// Wanted size.
+        to: u32,
+        /// Annotations that change with it; `None` removes.
+        annotations: BTreeMap<String, Option<String>>,
+    },
+    /// Puts metadata of a role on the Pod template of a ReplicaSet, or takes it off.
+    SetPodMetadata {
+        /// ReplicaSet.
+        target: Target,
+        /// Labels of its Pods; `None` removes.
+        labels: Changes,
+        /// Annotations of its Pods; `None` removes.
+        annotations: Changes,
+        /// Annotations of the ReplicaSet itself: what was put there; `None` removes.
+        notes: Changes,
+    },
+    /// Puts metadata of a role on a Pod, or takes it off.
+    LabelPod {
+        /// Pod.
+        target: Target,
+        /// Labels; `None` removes.
+        labels: Changes,
+        /// Annotations; `None` removes.
+        annotations: Changes,
+    },
+    /// Replaces the affinity in the Pod template of a ReplicaSet; `None` removes it.
+    SetAffinity {
+        /// ReplicaSet.
+        target: Target,
+        /// Affinity.
+        affinity: Option<Value>,
+    },
+    /// Asks for the eviction of a Pod, so that its ReplicaSet makes a new one.
+    Evict {
+        /// Pod.
+        target: Target,
+    },
     /// Changes the size of a ReplicaSet.
     Scale {
         /// ReplicaSet.
@@ -192,6 +257,13 @@ pub enum Action {
         to: String,
         /// Annotations that change with it: owner, instant of the switch.
         annotations: BTreeMap<String, String>,
+    },
+    /// Gives a Service back that the Rollout names no longer.
+    ReleaseService {
+        /// Service.
+        target: Target,
+        /// Hash in the selector as observed.
+        from: String,
     },
     /// Makes the subsets of a DestinationRule select revisions.
     SelectSubsets {
@@ -274,9 +346,15 @@ impl Action {
             | Self::SetReplicas { target, .. }
             | Self::AdoptReplicaSet { target, .. }
             | Self::CreateReplicaSet { target, .. }
+            | Self::ScaleWorkload { target, .. }
+            | Self::SetPodMetadata { target, .. }
+            | Self::LabelPod { target, .. }
+            | Self::SetAffinity { target, .. }
+            | Self::Evict { target }
             | Self::Scale { target, .. }
             | Self::SetMinReady { target, .. }
             | Self::SelectPods { target, .. }
+            | Self::ReleaseService { target, .. }
             | Self::SelectSubsets { target, .. }
             | Self::Route { target, .. }
             | Self::StartAnalysis { target, .. }
@@ -301,13 +379,31 @@ impl std::fmt::Display for Action {
             }
             Self::AdoptReplicaSet { .. } => write!(f, "adopt {object}"),
             Self::CreateReplicaSet { .. } => write!(f, "create {object}"),
-            Self::Scale { from, to, .. } => write!(f, "scale {object} from {from} to {to}"),
+            Self::Scale { from, to, .. } | Self::ScaleWorkload { from, to, .. } => {
+                write!(f, "scale {object} from {from} to {to}")
+            }
+            Self::SetPodMetadata { labels, annotations, .. } => {
+                write!(f, "set metadata of the Pods of {object}")?;
+                changes(f, labels, annotations)
+            }
+            Self::LabelPod { labels, annotations, .. } => {
+                write!(f, "label {object}")?;
+                changes(f, labels, annotations)
+            }
+            Self::SetAffinity { affinity: Some(_), .. } => {
+                write!(f, "update the anti-affinity of {object}")
+            }
+            Self::SetAffinity { affinity: None, .. } => {
+                write!(f, "remove the anti-affinity of {object}")
+            }
+            Self::Evict { .. } => write!(f, "evict {object}"),
             Self::SetMinReady { seconds, .. } => {
                 write!(f, "set minReadySeconds of {object} to {seconds}")
             }
             Self::SelectPods { to, role, .. } => {
                 write!(f, "point the {} {object} at {to}", role.as_str())
             }
+            Self::ReleaseService { from, .. } => write!(f, "give {object} back, from {from}"),
             Self::SelectSubsets { canary, stable, .. } => write!(
                 f,
                 "point {object} at canary {} and stable {}",
@@ -343,17 +439,26 @@ impl std::fmt::Display for Action {
     }
 }
 
+fn changes(
+    f: &mut std::fmt::Formatter<'_>,
+    labels: &Changes,
+    annotations: &Changes,
+) -> std::fmt::Result {
+    for (key, value) in labels.iter().chain(annotations) {
+        write!(f, " {key}={}", value.as_deref().unwrap_or("(removed)"))?;
+    }
+    Ok(())
+}
+
 impl Lower for Action {
+    fn notices(&self) -> Vec<Notice> {
+        events::of(self)
+    }
+
     fn lower(&self) -> Write {
         let target = self.target();
         match self {
-            Self::Touch { refresh, .. } => {
-                let mut body = json!({});
-                for (key, value) in refresh {
-                    annotate(&mut body, key, json!(value));
-                }
-                target.write(Change::MergePatch { body: target.stamped(body) })
-            }
+            Self::Touch { refresh, .. } => merged(target, json!({}), refresh),
             Self::SetReplicas { replicas, .. } => {
                 set(target, &[], "/spec/replicas", json!(replicas))
             }
@@ -366,12 +471,21 @@ impl Lower for Action {
             | Self::StartExperiment { body, .. } => {
                 target.write(Change::Create { body: target.stamped(body.clone()) })
             }
-            Self::Scale { to, annotations, .. } => {
-                let mut body = json!({ "spec": { "replicas": to } });
-                for (key, value) in annotations {
-                    annotate(&mut body, key, json!(value));
-                }
-                target.write(Change::MergePatch { body: target.stamped(body) })
+            Self::Evict { .. } => target.write(Change::Evict),
+            Self::SetPodMetadata { labels, annotations, notes, .. } => {
+                let template = json!({ "metadata": metadata(labels, annotations) });
+                merged(target, json!({ "spec": { "template": template } }), notes)
+            }
+            Self::LabelPod { labels, annotations, .. } => {
+                let body = json!({ "metadata": metadata(labels, annotations) });
+                merged(target, body, &Changes::new())
+            }
+            Self::SetAffinity { affinity, .. } => match affinity {
+                Some(affinity) => set(target, &[], AFFINITY, affinity.clone()),
+                None => patch(target, &[], &[json!({ "op": "remove", "path": AFFINITY })]),
+            },
+            Self::Scale { to, annotations, .. } | Self::ScaleWorkload { to, annotations, .. } => {
+                merged(target, json!({ "spec": { "replicas": to } }), annotations)
             }
             Self::SetMinReady { seconds, .. } => {
                 set(target, &[], "/spec/minReadySeconds", json!(seconds))
@@ -385,22 +499,24 @@ impl Lower for Action {
                 operations.push(json!({ "op": "add", "path": path, "value": to }));
                 patch(target, &pairs(annotations), &operations)
             }
+            Self::ReleaseService { from, .. } => {
+                let path = format!("/spec/selector/{}", labels::POD_TEMPLATE_HASH);
+                let operations = [
+                    json!({ "op": "test", "path": path, "value": from }),
+                    json!({ "op": "remove", "path": path }),
+                    json!({ "op": "remove", "path": annotation_path(labels::MANAGED_BY) }),
+                ];
+                patch(target, &[], &operations)
+            }
             Self::SelectSubsets { operations, annotations, .. }
             | Self::Route { operations, annotations, .. } => {
                 patch(target, &pairs(annotations), operations)
             }
             Self::StopAnalysis { .. } | Self::StopExperiment { .. } => {
-                let mut body = json!({ "spec": { "terminate": true } });
-                annotate(&mut body, labels::STOPPED, json!("true"));
-                target.write(Change::MergePatch { body: target.stamped(body) })
+                let notes = BTreeMap::from([(labels::STOPPED.to_owned(), "true")]);
+                merged(target, json!({ "spec": { "terminate": true } }), &notes)
             }
-            Self::Annotate { annotations, .. } => {
-                let mut body = json!({});
-                for (key, value) in annotations {
-                    annotate(&mut body, key, json!(value));
-                }
-                target.write(Change::MergePatch { body: target.stamped(body) })
-            }
+            Self::Annotate { annotations, .. } => merged(target, json!({}), annotations),
             Self::Delete { .. } => {
                 target.write(Change::Delete { propagation: Propagation::Background })
             }
@@ -410,6 +526,23 @@ impl Lower for Action {
     fn is_touch(&self) -> bool {
         matches!(self, Self::Touch { .. })
     }
+}
+
+const AFFINITY: &str = "/spec/template/spec/affinity";
+
+/// What of `metadata` changes: a field only if anything in it does.
+fn metadata(labels: &Changes, annotations: &Changes) -> Value {
+    let fields = [("labels", labels), ("annotations", annotations)];
+    let changed = fields.into_iter().filter(|(_, map)| !map.is_empty());
+    changed.map(|(field, map)| (field.to_owned(), json!(map))).collect()
+}
+
+/// The merge patch, with annotations that change with it.
+fn merged<T: Serialize>(target: &Target, mut body: Value, notes: &BTreeMap<String, T>) -> Write {
+    for (key, value) in notes {
+        annotate(&mut body, key, json!(value));
+    }
+    target.write(Change::MergePatch { body: target.stamped(body) })
 }
 
 fn pairs(annotations: &BTreeMap<String, String>) -> Vec<(&str, &str)> {

@@ -16,7 +16,9 @@ use super::analysis::{self, Purpose, Verdicts, Wanted};
 use super::pause::{self, PauseState};
 use super::routes::{Edits, instant_of};
 use super::situation::{Roles, Set};
-use super::{Decided, Outcome, abort, births, conclude, deadline, history, metadata, order, said};
+use super::{
+    Decided, Outcome, abort, births, conclude, deadline, departures, history, order, said, upkeep,
+};
 use crate::plan::{Wake, WakeReason};
 use crate::report::Report;
 use crate::view::{EndpointCounts, RolloutView, ServiceRecord};
@@ -218,9 +220,10 @@ pub(super) fn progress(view: &RolloutView, s: &BlueGreen<'_>, mut report: Report
 
     let births = births(view, s);
     let switches = switches::decide(s, &verdicts, &abort);
-    let capacity = sizes::capacity(s, &abort);
+    let mut capacity = sizes::capacity(s, &abort);
+    departures(s, &mut capacity, &mut report, &mut wake);
     let wanted = wanted_runs(s, &mut wake);
-    let mut rest = metadata::upkeep(s);
+    let mut rest = upkeep(s);
     rest.extend(analysis::starts_and_ends(s, &wanted, &verdicts, &abort));
     rest.extend(capacity.deadlines.clone());
     rest.extend(history::deletions(s, &verdicts));

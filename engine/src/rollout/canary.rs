@@ -225,8 +225,11 @@ fn passed(s: &Situation<'_>, at: Option<DateTime<Utc>>, out: &mut Capacity) -> b
 
 fn basic(s: &Situation<'_>, abort: &Abort, out: &mut Capacity) {
     let Some(current) = s.current else { return };
-    let frozen = s.is_paused_by_user() || s.has_pause("InconclusiveAnalysisRun") || s.is_changed();
-    if frozen && !s.is_promoted() && !s.is_first() && !abort.is_on() {
+    let held = s.is_paused_by_user() || s.has_pause("InconclusiveAnalysisRun");
+    if (held || s.is_changed()) && !s.is_promoted() && !s.is_first() && !abort.is_on() {
+        if !s.is_changed() {
+            follow_replicas(s, current, out);
+        }
         return;
     }
     let index = if s.skips_steps() { s.steps.len() } else { s.index() };
@@ -252,4 +255,24 @@ fn basic(s: &Situation<'_>, abort: &Abort, out: &mut Capacity) {
     for (older, to) in s.older.iter().zip(sizes.older) {
         resize(s, older, to, false, out);
     }
+}
+
+/// A paused canary without router keeps its Pods; the stable set follows `spec.replicas`, so that an autoscaler is heard while
+/// people think (Argo scales nothing then).
+///
+/// Example: 2 canary and 3 stable Pods; `replicas` goes from 5 to 9: 7 stable ones, and back to 5: 3.
+fn follow_replicas(s: &Situation<'_>, current: Set<'_>, out: &mut Capacity) {
+    let Some(stable) = s.stable.filter(|_| !s.is_promoted()) else { return };
+    let others = || s.older.iter().copied().chain([current]);
+    let wanted = s.n.saturating_sub(total(others().map(|rs| rs.replicas)));
+    let bounds = Bounds::of(s.canary, s.n);
+    let to = if stable.replicas <= wanted.saturating_add(bounds.surge) {
+        stable.replicas.max(wanted)
+    } else {
+        // As many stay as must be available beside those of the others that are.
+        let must = s.n.saturating_sub(bounds.unavailable);
+        let least = must.saturating_sub(total(others().map(|rs| rs.available())));
+        wanted.max(least).min(stable.replicas)
+    };
+    resize(s, stable, to, true, out);
 }

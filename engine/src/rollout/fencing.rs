@@ -7,7 +7,7 @@ use sluice_crds::labels;
 use sluice_crds::object::{Kind, Meta, ObjectRef};
 
 use super::action::{Action, Target};
-use super::routes;
+use super::{release, routes, workload};
 use crate::fence::{FenceState, Stamp};
 use crate::view::RolloutView;
 
@@ -62,6 +62,12 @@ fn needed<'a>(view: &'a RolloutView, current: Option<&str>) -> BTreeMap<ObjectRe
         }
         needed.insert(object, meta);
     }
+    for service in release::due(view) {
+        needed.insert(service.object(), &service.meta);
+    }
+    if let Some((object, meta)) = workload::retiring(view) {
+        needed.insert(object.clone(), meta);
+    }
     let stable = view.rollout.status.stable_rs.as_deref();
     let canary = view.rollout.spec.strategy.canary.as_deref();
     let is_basic = canary.is_some_and(|canary| canary.traffic_routing.is_none());
@@ -106,6 +112,8 @@ fn everything(view: &RolloutView) -> Vec<(ObjectRef, &Meta)> {
     let run = |run: &AnalysisRunRecord| run.meta.object(Kind::ANALYSIS_RUN);
     let mut all = vec![(view.object(), &view.rollout.meta)];
     all.extend(traffic_objects(view));
+    all.extend(view.former_services.iter().map(|service| (service.object(), &service.meta)));
+    all.extend(workload::retiring(view).map(|(object, meta)| (object.clone(), meta)));
     all.extend(view.replica_sets.iter().map(|rs| (rs.object(), &rs.meta)));
     for sight in view.experiments.present().into_iter().flatten() {
         all.push((sight.experiment.meta.object(Kind::EXPERIMENT), &sight.experiment.meta));

@@ -8,6 +8,7 @@ use sluice_crds::object::{Kind, ObjectRef, controller_reference};
 
 use super::action::{Action, Target};
 use super::situation::{Roles, revision_of};
+use super::{affinity, ephemeral, workload};
 use crate::view::RolloutView;
 
 /// Annotation of the notification engine, never copied.
@@ -45,6 +46,13 @@ pub(crate) fn creation(s: &Roles<'_>) -> Option<Action> {
         let metadata = template.entry("metadata").or_insert_with(|| json!({}));
         metadata["labels"] = Value::Object(pod_labels.clone());
     }
+    let injected = ephemeral::at_birth(s);
+    ephemeral::inject(&mut template, &injected);
+    if let Some(affinity) = affinity::wanted(s)
+        && template["spec"].is_object()
+    {
+        template["spec"]["affinity"] = affinity;
+    }
     let mut selector = serde_json::to_value(&s.rollout.spec.selector).unwrap_or_else(|_| json!({}));
     let mut matched = label_map(selector.get("matchLabels"));
     matched.insert(labels::POD_TEMPLATE_HASH.to_owned(), json!(s.hash));
@@ -55,6 +63,7 @@ pub(crate) fn creation(s: &Roles<'_>) -> Option<Action> {
     let mut annotations = copied_annotations(s);
     annotations.insert(labels::REVISION.to_owned(), s.revision().to_string());
     annotations.insert(labels::DESIRED_REPLICAS.to_owned(), s.n.to_string());
+    annotations.extend(injected.note().map(|note| (labels::EPHEMERAL_METADATA.to_owned(), note)));
     let body = json!({
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
@@ -85,7 +94,13 @@ fn label_map(value: Option<&Value>) -> Map<String, Value> {
 
 /// Annotations of the Rollout that its ReplicaSets carry.
 fn copied_annotations(s: &Roles<'_>) -> BTreeMap<String, String> {
-    let own = [labels::REVISION, labels::REVISION_HISTORY, labels::DESIRED_REPLICAS];
+    let own = [
+        labels::REVISION,
+        labels::REVISION_HISTORY,
+        labels::DESIRED_REPLICAS,
+        labels::WORKLOAD_GENERATION,
+        labels::EPHEMERAL_METADATA,
+    ];
     s.rollout
         .meta
         .annotations
@@ -140,11 +155,13 @@ pub(crate) fn upkeep(s: &Roles<'_>) -> Vec<Action> {
         }
     }
     let text = revision.to_string();
-    if s.rollout.meta.annotations.get(labels::REVISION) != Some(&text) {
-        actions.push(Action::Annotate {
-            target: Target::of(s.view, s.view.object(), &s.rollout.meta),
-            annotations: BTreeMap::from([(labels::REVISION.to_owned(), Some(text))]),
-        });
+    let renumbered = s.rollout.meta.annotations.get(labels::REVISION) != Some(&text);
+    let revision = renumbered.then(|| (labels::REVISION.to_owned(), Some(text)));
+    let annotations: BTreeMap<String, Option<String>> =
+        revision.into_iter().chain(workload::generation_note(s.view)).collect();
+    if !annotations.is_empty() {
+        let target = Target::of(s.view, s.view.object(), &s.rollout.meta);
+        actions.push(Action::Annotate { target, annotations });
     }
     actions
 }

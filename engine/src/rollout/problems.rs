@@ -10,7 +10,7 @@ use sluice_crds::supported::{self, State};
 
 use super::destinations;
 use super::situation::{Chosen, Roles, Situation, current_set, wanted_hash};
-use super::{analysis, experiment, routes};
+use super::{analysis, experiment, routes, workload};
 use crate::analysis::arguments::{self, ArgumentError};
 use crate::view::{Lookup, RolloutView, ServiceRecord};
 
@@ -24,7 +24,11 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    fn new(at: impl Into<String>, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        at: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self { at: at.into(), message: message.into(), hint: hint.into() }
     }
 }
@@ -43,19 +47,26 @@ pub(crate) enum Check<'a> {
 
 /// Checks the spec, and everything that it names.
 pub(crate) fn check(view: &RolloutView) -> Check<'_> {
-    let spec_problems = spec(&view.rollout);
+    let spec_problems = spec(view);
     let Some(chosen) = Chosen::of(&view.rollout.spec.strategy) else {
         return Check::Problems(spec_problems);
     };
     if !spec_problems.is_empty() {
         return Check::Problems(spec_problems);
     }
-    if let Some(unread) = unread(view, chosen) {
+    if let Some(unread) = workload::unread(view).or_else(|| unread(view, chosen)) {
         return Check::Unread(unread);
     }
     let (mut problems, mut lesser) = references(view, chosen);
     problems.extend(quarantine(view));
     lesser.extend(template_problems(view, chosen));
+    // With a workload that is gone an update can be taken back, as without templates.
+    let missing = workload::problem(view);
+    if view.rollout.spec.workload_ref.is_some() {
+        problems.extend(missing);
+    } else {
+        lesser.extend(missing);
+    }
     match (problems.is_empty(), lesser.is_empty()) {
         (true, true) => Check::Ready(chosen),
         (true, false) => Check::Unjudged(chosen, lesser),
@@ -70,9 +81,11 @@ const CANARY: &str = "spec.strategy.canary";
 const BLUE_GREEN: &str = "spec.strategy.blueGreen";
 
 /// What is wrong with the spec by itself, and what of it would be dangerous to ignore.
-fn spec(rollout: &RolloutRecord) -> Vec<Problem> {
+fn spec(view: &RolloutView) -> Vec<Problem> {
+    let rollout: &RolloutRecord = &view.rollout;
     let invalid = sluice_crds::validate::rollout(&rollout.spec).into_iter().map(|problem| {
-        Problem::new(problem.path.as_str(), problem.message, problem.hint.unwrap_or_default())
+        let at = workload::located(view, problem.path.as_str());
+        Problem::new(at, problem.message, problem.hint.unwrap_or_default())
     });
     let refused = asked_in_vain(rollout)
         .into_iter()
@@ -307,7 +320,7 @@ fn quarantine(view: &RolloutView) -> Option<Problem> {
         return None;
     }
     Some(Problem::new(
-        "spec.template",
+        workload::located(view, "spec.template"),
         format!("revision {hash} is in quarantine: {evidence}"),
         "change it, or allow it with `kubectl sluice quarantine release`",
     ))

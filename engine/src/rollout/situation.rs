@@ -11,7 +11,7 @@ use sluice_crds::rollout::strategy::{BlueGreenStrategy, CanaryStrategy, Strategy
 use sluice_crds::rollout::{CanaryStep, RolloutRecord, RolloutStatus};
 
 use super::replicas::Threshold;
-use super::template_hash;
+use super::{ephemeral, template_hash};
 use crate::view::{ReplicaSetRecord, RolloutView};
 
 /// A ReplicaSet of the view.
@@ -312,10 +312,5 @@ pub(crate) fn current_set(view: &RolloutView) -> Option<Set<'_>> {
     let by_hash = |hash: &str| candidates.iter().find(|rs| rs.hash() == Some(hash)).copied();
     by_hash(&template_hash::template_hash(template, collisions))
         .or_else(|| by_hash(&template_hash::legacy_template_hash(template, collisions)))
-        .or_else(|| {
-            candidates
-                .iter()
-                .find(|rs| template_hash::same_template(&rs.template, template))
-                .copied()
-        })
+        .or_else(|| candidates.iter().find(|rs| ephemeral::is_of(rs, template)).copied())
 }

@@ -6,8 +6,8 @@ use sluice_crds::labels;
 use sluice_crds::object::{Change, Write, merge_patch};
 use sluice_crds::rollout::RolloutStatus;
 use sluice_crds::rollout::status::{
-    AnalysisRunRef, CanaryStatus, Condition, PauseCondition, RolloutDuration, SluiceStatus,
-    TrafficWeights, WeightDestination,
+    AnalysisRunRef, CanaryStatus, Condition, PauseCondition, SluiceStatus, TrafficWeights,
+    WeightDestination,
 };
 
 use super::analysis::Verdicts;
@@ -18,9 +18,11 @@ use super::problems::Problem;
 use super::routes::Traffic;
 use super::situation::{Roles, Set, Situation};
 use super::steps::Transition;
+use super::{duration, restart, workload};
 use crate::plan::{Notice, Severity, Wake, WakeReason};
 use crate::view::RolloutView;
 
+mod announce;
 pub(crate) mod conditions;
 mod phase;
 
@@ -62,12 +64,16 @@ pub(crate) fn next(s: &Roles<'_>, inputs: &Inputs<'_>) -> (RolloutStatus, Vec<No
         }
         Part::BlueGreen(blue_green, switched) => {
             status.canary = None;
-            blue_green::record(blue_green, switched, inputs, &mut status, &mut notices);
+            blue_green::record(blue_green, switched, inputs, &mut status);
         }
     }
+    workload::observed(s.view, &mut status);
+    status.restarted_at = restart::done(s).or(status.restarted_at);
+    duration::update(s, &mut status);
     // The revision that counts as stable may be another one after this transition.
     conditions::update(s, inputs, &mut status);
     conditions::hindrances(s, inputs, &mut status, &mut notices);
+    notices.extend(announce::changes(s, &status));
     let (name, message) = phase::of(s, inputs, &status);
     if status.phase.as_deref() != Some(name) {
         status.phase = Some(name.to_owned());
@@ -107,7 +113,7 @@ fn apply(
             forget_pauses(status);
             let message = super::abort::message(s, cause);
             sluice(status).abort_cause = Some(message.clone());
-            finish(s, status, "Aborted");
+            duration::aborted(s, status);
             notices.push(notice(Severity::Warning, "RolloutAborted", message));
         }
         Transition::Retry => {
@@ -121,7 +127,7 @@ fn apply(
             own.abort_cause = None;
             own.fast_rollback = None;
             forget_runs(status);
-            start(s, status);
+            duration::start(s, status);
         }
         Transition::Promote => promote(s, status, notices),
         Transition::Advance => advance(s, status, notices),
@@ -133,24 +139,10 @@ fn apply(
                 format!("Rollout is paused ({reason})"),
             ));
         }
-        Transition::Resume => {
-            status.controller_pause = None;
-            notices.push(notice(
-                Severity::Normal,
-                "RolloutResumed",
-                "Rollout is resumed".to_owned(),
-            ));
-        }
+        Transition::Resume => status.controller_pause = None,
         Transition::DropPause => forget_pauses(status),
         Transition::CheckPoint => {
             blue_green::pass_check_point(s, status);
-            if status.controller_pause == Some(true) {
-                notices.push(notice(
-                    Severity::Normal,
-                    "RolloutResumed",
-                    "Rollout is resumed".to_owned(),
-                ));
-            }
             forget_pauses(status);
         }
     }
@@ -181,7 +173,7 @@ fn reset(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
     own.fast_rollback = blue_green::is_in_time(s).then_some(true);
     if !edits_of_finished {
         own.attempt = Some(1);
-        start(s, status);
+        duration::start(s, status);
     }
     if skip && len > 0 {
         notices.push(notice(
@@ -200,16 +192,9 @@ fn reset(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
 
 fn promote(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>) {
     let len = i32::try_from(s.steps.len()).unwrap_or(i32::MAX);
-    let full = s.is_promote_full();
     if !s.is_first() && !s.skips_steps() && s.step().is_some() {
         notices.push(step_completed(s));
     }
-    let rolled_back = match (s.current, s.stable) {
-        (Some(current), Some(stable)) => {
-            current.meta.creation_timestamp < stable.meta.creation_timestamp
-        }
-        _ => false,
-    };
     status.current_step_index = (len > 0).then_some(len);
     status.stable_rs = Some(s.hash.clone());
     status.promote_full = None;
@@ -229,13 +214,8 @@ fn promote(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>)
     if let Some(blue_green) = &mut status.blue_green {
         blue_green.scale_up_preview_check_point = None;
     }
-    let completion = match (rolled_back, full || s.is_fast_rollback()) {
-        (true, true) => "FastRolledBack",
-        (true, false) => "RolledBack",
-        (false, true) => "FastPromoted",
-        (false, false) => "Promoted",
-    };
-    finish(s, status, completion);
+    duration::promoted(s, status);
+    let completion = status.duration.as_ref().and_then(|d| d.completion_status.clone());
     notices.push(notice(
         Severity::Normal,
         "RolloutCompleted",
@@ -243,7 +223,7 @@ fn promote(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>)
             "Rollout completed update to revision {} ({}): {}",
             s.revision(),
             s.hash,
-            completion
+            completion.unwrap_or_default()
         ),
     ));
 }
@@ -300,21 +280,6 @@ fn forget_runs(status: &mut RolloutStatus) {
 
 fn sluice(status: &mut RolloutStatus) -> &mut SluiceStatus {
     status.sluice.get_or_insert_with(Default::default)
-}
-
-fn start(s: &Roles<'_>, status: &mut RolloutStatus) {
-    status.duration = Some(RolloutDuration {
-        rollout_started_at: Some(s.now().into()),
-        ..RolloutDuration::default()
-    });
-}
-
-fn finish(s: &Roles<'_>, status: &mut RolloutStatus, completion: &str) {
-    let duration = status.duration.get_or_insert_with(Default::default);
-    if duration.finished_at.is_none() {
-        duration.finished_at = Some(s.now().into());
-        duration.completion_status = Some(completion.to_owned());
-    }
 }
 
 fn runs(inputs: &Inputs<'_>, status: &mut RolloutStatus) {

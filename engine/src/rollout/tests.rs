@@ -11,12 +11,16 @@ mod blue_green;
 mod contention;
 mod deadlines;
 mod dynamic;
+mod ephemeral;
 mod experiments;
 mod losses;
 mod managed;
 mod ping_pong;
 mod properties;
+mod restart;
 mod tables;
+mod times;
+mod workload;
 mod world;
 
 use world::World;
@@ -318,6 +322,24 @@ fn a_paused_rollout_advances_no_step() {
     world.run(Duration::minutes(2));
     assert_eq!(world.weight(), 60);
     world.check_history();
+}
+
+#[test]
+fn an_autoscaler_is_heard_while_a_canary_without_router_is_paused() {
+    let mut world = serving(&[STEPS], &[]);
+    world.set_image("web:2");
+    world.run(Duration::seconds(10));
+    let before = world.sizes();
+    assert_eq!(before.iter().sum::<i64>(), 5, "{}", world.log.join("\n"));
+    world.edit_rollout(|rollout| rollout["spec"]["paused"] = json!(true));
+    world.settle();
+    world.edit_rollout(|rollout| rollout["spec"]["replicas"] = json!(9));
+    world.settle();
+    assert_eq!(world.sizes(), [9 - before[1], before[1]], "the stable set grows");
+    world.edit_rollout(|rollout| rollout["spec"]["replicas"] = json!(5));
+    world.settle();
+    assert_eq!(world.sizes(), before);
+    assert_eq!(world.phase(), "Paused");
 }
 
 #[test]
@@ -664,7 +686,7 @@ fn a_canary_scale_apart_from_the_weight_is_kept() {
 }
 
 #[test]
-fn what_is_not_acted_on_yet_is_refused_or_said() {
+fn what_is_not_acted_on_yet_is_refused() {
     let refused = [
         (
             "\n      steps: [{plugin: {name: x}}]\n",
@@ -679,11 +701,6 @@ fn what_is_not_acted_on_yet_is_refused_or_said() {
         assert!(message.contains(wanted), "{message}");
         assert!(world.sizes().is_empty());
     }
-    let said = "\n      stableMetadata: {labels: {role: stable}}\n";
-    let world = serving(&[HOSTS, said], &[NETWORK]);
-    let conditions = world.rollout().status.conditions.unwrap();
-    let said = conditions.iter().find(|c| c.kind == "NotActedOn").unwrap();
-    assert!(said.message.contains("spec.strategy.canary.stableMetadata"), "{}", said.message);
 }
 
 #[test]

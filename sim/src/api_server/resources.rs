@@ -148,6 +148,7 @@ pub(crate) fn built_in() -> Vec<Resource> {
         Resource::of(&Kind::NAMESPACE, false, &["ns"]),
         Resource::of(&kind("", "Node", "nodes", true), false, &["no"]),
         Resource::of(&Kind::POD, true, &["po"]).in_all(),
+        Resource::of(&Kind::POD_TEMPLATE, true, &[]).counted(),
         Resource::of(&Kind::SERVICE, true, &["svc"]).in_all(),
         Resource::of(&Kind::CONFIG_MAP, true, &["cm"]),
         Resource::of(&Kind::SECRET, true, &[]),

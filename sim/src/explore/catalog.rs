@@ -290,7 +290,7 @@ impl Catalog {
             Change::JsonPatch { operations } => {
                 *operations = operations.iter().map(later).collect();
             }
-            Change::Delete { .. } => {}
+            Change::Delete { .. } | Change::Evict => {}
         }
         if has_version {
             write.preconditions.resource_version = Some(1.into());
@@ -352,6 +352,7 @@ fn describe(write: &Write, is_touch: bool) -> String {
         _ if is_touch => "fence".to_owned(),
         Change::Create { .. } => "create".to_owned(),
         Change::Delete { .. } => "delete".to_owned(),
+        Change::Evict => "evict".to_owned(),
         Change::Status { body } => format!("status {body}"),
         Change::Apply { body } | Change::MergePatch { body } => format!("patch {body}"),
         Change::JsonPatch { operations } => format!("patch {}", Value::Array(operations.clone())),

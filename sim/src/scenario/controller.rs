@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sluice_crds::object::{Kind, ObjectRef, Write};
+use sluice_crds::object::{Change, Kind, ObjectRef, Write};
 use sluice_engine::analysis_run::{AnalysisRunReconciler, Measure};
 use sluice_engine::config::EngineConfig;
 use sluice_engine::experiment::ExperimentReconciler;
@@ -13,7 +13,7 @@ use sluice_engine::fence::{EpochView, Term};
 use sluice_engine::plan::{Decision, Lower, Reconciler};
 use sluice_engine::rollout::RolloutReconciler;
 use sluice_engine::view::{
-    FailureKind, MeasuredValue, MeasurementFact, MeasurementFailure, RunView,
+    FailureKind, MeasuredValue, MeasurementFact, MeasurementFailure, RefusedEviction, RunView,
 };
 
 use super::{Answer, Transcript, seconds, start};
@@ -49,6 +49,7 @@ pub(crate) struct Controller {
     metrics: Box<dyn Provider>,
     facts: BTreeMap<(String, String), Vec<MeasurementFact>>,
     wakes: BTreeMap<ObjectRef, DateTime<Utc>>,
+    refused_evictions: BTreeMap<String, RefusedEviction>,
     n: u64,
 }
 
@@ -59,6 +60,7 @@ impl Controller {
             metrics,
             facts: BTreeMap::new(),
             wakes: BTreeMap::new(),
+            refused_evictions: BTreeMap::new(),
             n: 0,
         }
     }
@@ -81,13 +83,14 @@ impl Controller {
         mut watch: impl FnMut(&World, &mut Transcript),
     ) {
         for _ in 0..ROUNDS {
-            let before = world.api.version();
+            let before = (world.api.version(), self.refused_evictions.clone());
             self.rollouts(world, transcript);
             self.experiments(world, transcript);
             let measured = self.analysis_runs(world, transcript);
             world.settle();
             watch(world, transcript);
-            if world.api.version() == before && !measured {
+            let after = (world.api.version(), &self.refused_evictions);
+            if after == (before.0, &before.1) && !measured {
                 return;
             }
         }
@@ -110,6 +113,7 @@ impl Controller {
                 disowned: BTreeSet::new(),
                 rules: self.config.fence,
             },
+            refused_evictions: self.refused_evictions.clone(),
             facts: self.facts.clone(),
         }
     }
@@ -211,12 +215,18 @@ impl Controller {
             Some(wake) => self.wakes.insert(object.clone(), wake.at),
             None => self.wakes.remove(object),
         };
-        // A refused write ends the plan.
+        // A refused write ends the plan, except that of an eviction: the view shows it, and nothing relies on it.
         for action in decision.plan.actions() {
             transcript.action(now, object, &describe(action), action.is_touch());
-            if !write(world, transcript, &action.lower()) {
+            let wanted = action.lower();
+            if write(world, transcript, &wanted) {
+                continue;
+            }
+            if wanted.change != Change::Evict {
                 return;
             }
+            let refused = RefusedEviction { at: now, why: "see the transcript".to_owned() };
+            self.refused_evictions.insert(wanted.object.name, refused);
         }
         let Some(status) = &decision.status_write else { return };
         if !write(world, transcript, status) {

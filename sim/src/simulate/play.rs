@@ -318,7 +318,7 @@ impl<'a> Player<'a> {
 
     /// Notes since when it waits for a person.
     fn notice_pause(&mut self) {
-        let waits = self.waits().iter().any(|kind| *kind == WaitingKind::Person);
+        let waits = self.waits().contains(&WaitingKind::Person);
         if !waits {
             self.paused_since = None;
             self.is_promoted = false;

@@ -113,6 +113,7 @@ impl OwnedFields {
                         body.pointer_mut("/spec/selector"),
                         live.pointer("/spec/selector"),
                     ),
+                    OwnedField::Replicas => copy(body, live, "/spec/replicas"),
                     OwnedField::SubsetHash { subset } => {
                         let live = subset_of(live, subset).and_then(|s| s.get("labels"));
                         copy_hash(subset_labels(body, subset), live);
@@ -134,6 +135,8 @@ impl OwnedFields {
             match field {
                 OwnedField::SelectorHash => set_hash(body.pointer_mut("/spec/selector"), stable),
                 OwnedField::SubsetHash { subset } => set_hash(subset_labels(body, subset), stable),
+                // Its Pods serve until the Rollout's do: it is created in the size that Git declares.
+                OwnedField::Replicas => {}
                 OwnedField::Weights(weights) => routes::initial_weights(weights, body),
                 OwnedField::Routes { names } => routes::remove_routes(names, body),
                 OwnedField::Subsets => {}
@@ -146,12 +149,9 @@ impl OwnedFields {
         let mut values = Vec::new();
         for owned in self.fields.get(key).into_iter().flatten() {
             match owned {
-                Owned::Replicas => {
-                    values.extend(
-                        body.pointer("/spec/replicas").map(|v| ("replicas".to_owned(), v.clone())),
-                    );
-                }
+                Owned::Replicas => values.extend(replicas(body)),
                 Owned::Engine { field, .. } => match field {
+                    OwnedField::Replicas => values.extend(replicas(body)),
                     OwnedField::SelectorHash => {
                         let hash =
                             body.pointer("/spec/selector").and_then(|s| s.get(POD_TEMPLATE_HASH));
@@ -172,6 +172,10 @@ impl OwnedFields {
         }
         values
     }
+}
+
+fn replicas(body: &Value) -> Option<(String, Value)> {
+    body.pointer("/spec/replicas").map(|value| ("replicas".to_owned(), value.clone()))
 }
 
 fn copy(body: &mut Value, live: &Value, pointer: &str) {

@@ -220,6 +220,31 @@ fn an_autoscaler_owns_the_replicas_of_its_target() {
 }
 
 #[test]
+fn a_rollout_owns_the_replicas_of_a_deployment_that_gives_way() {
+    let deployment = ResourceKey {
+        group: "apps".into(),
+        kind: "Deployment".into(),
+        namespace: "shop".into(),
+        name: "web".into(),
+    };
+    for (scale_down, applied) in [("progressively", 1), ("onsuccess", 1), ("never", 5)] {
+        let owned = owned(&format!(
+            "metadata: {{name: web, namespace: shop}}
+spec:
+  workloadRef: {{apiVersion: apps/v1, kind: Deployment, name: web, scaleDown: {scale_down}}}
+  strategy: {{canary: {{}}}}
+"
+        ));
+        let mut body: Value = serde_saphyr::from_str("spec: {replicas: 5}").unwrap();
+        owned.initial(&deployment, &mut body);
+        assert_eq!(body["spec"]["replicas"], 5, "it is created as Git has it");
+        let live = serde_saphyr::from_str("spec: {replicas: 1}").unwrap();
+        owned.carry(&deployment, &mut body, &live);
+        assert_eq!(body["spec"]["replicas"], applied, "{scale_down}");
+    }
+}
+
+#[test]
 fn an_ignored_field_keeps_its_live_value() {
     let rules = "[{kind: Deployment, group: apps, jsonPointers: [/spec/replicas, /spec/gone]}]";
     let rules = IgnoreRules::new(&serde_saphyr::from_str::<Vec<_>>(rules).unwrap());

@@ -13,7 +13,7 @@ use super::{DECIDED_AGO, History, Key, Step};
 use crate::traffic::made::{Made, Note};
 
 /// Kinds that the engine writes.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 9] = [
     "Rollout",
     "ReplicaSet",
     "Service",
@@ -21,6 +21,8 @@ const KINDS: [&str; 7] = [
     "DestinationRule",
     "AnalysisRun",
     "Experiment",
+    "Deployment",
+    "Pod",
 ];
 /// Kinds that the engine creates.
 const CREATED: [&str; 3] = ["ReplicaSet", "AnalysisRun", "Experiment"];

@@ -283,7 +283,10 @@ impl Bench {
                 self.objects.remove(object);
                 return;
             }
-            Change::Create { .. } | Change::Apply { .. } | Change::JsonPatch { .. } => {
+            Change::Create { .. }
+            | Change::Apply { .. }
+            | Change::JsonPatch { .. }
+            | Change::Evict => {
                 unreachable!("{object}")
             }
         }

@@ -4,12 +4,11 @@ use sluice_crds::rollout::RolloutStatus;
 use sluice_crds::rollout::status::{AnalysisRunRef, BlueGreenStatus};
 
 use super::BlueGreen;
-use crate::plan::{Notice, Severity};
 use crate::rollout::action::{Action, Role};
 use crate::rollout::analysis::Purpose;
 use crate::rollout::capacity::deadline_of;
 use crate::rollout::situation::{Chosen, Roles};
-use crate::rollout::status::{Inputs, notice, selector_text};
+use crate::rollout::status::{Inputs, selector_text};
 use crate::rollout::steps::Transition;
 
 /// What the Services select after a plan.
@@ -17,28 +16,20 @@ use crate::rollout::steps::Transition;
 pub(crate) struct Switched {
     active: Option<String>,
     preview: Option<String>,
-    /// The switches of the plan, in words.
-    words: Vec<String>,
 }
 
 impl Switched {
     pub(super) fn after<'a>(s: &BlueGreen<'_>, actions: impl Iterator<Item = &'a Action>) -> Self {
         let observed =
             |lane: Option<super::Lane<'_>>| lane.and_then(|lane| lane.hash()).map(str::to_owned);
-        let mut switched =
-            Self { active: observed(s.active), preview: observed(s.preview), words: Vec::new() };
+        let mut switched = Self { active: observed(s.active), preview: observed(s.preview) };
         for action in actions {
-            let Action::SelectPods { target, role, from, to, .. } = action else { continue };
+            let Action::SelectPods { role, to, .. } = action else { continue };
             if *role == Role::Active {
                 switched.active = Some(to.clone());
             } else {
                 switched.preview = Some(to.clone());
             }
-            let from = from.as_deref().unwrap_or_default();
-            let name = &target.object.name;
-            switched
-                .words
-                .push(format!("Switched selector for service '{name}' from '{from}' to '{to}'"));
         }
         switched
     }
@@ -50,11 +41,7 @@ pub(crate) fn record(
     switched: &Switched,
     inputs: &Inputs<'_>,
     status: &mut RolloutStatus,
-    notices: &mut Vec<Notice>,
 ) {
-    for words in &switched.words {
-        notices.push(notice(Severity::Normal, "SwitchService", words.clone()));
-    }
     let mut own = status.blue_green.take().unwrap_or_default();
     own.active_selector.clone_from(&switched.active);
     own.preview_selector.clone_from(&switched.preview);
@@ -113,12 +100,10 @@ pub(crate) fn is_in_time(s: &Roles<'_>) -> bool {
 /// Whatever of the strategy's status is progress when it changes.
 pub(crate) fn marks(status: &RolloutStatus) -> Option<BlueGreenStatus> {
     let mut own = status.blue_green.clone()?;
-    for run in
-        [&mut own.pre_promotion_analysis_run_status, &mut own.post_promotion_analysis_run_status]
-    {
-        if let Some(run) = run {
-            run.message = None;
-        }
+    let runs =
+        [&mut own.pre_promotion_analysis_run_status, &mut own.post_promotion_analysis_run_status];
+    for run in runs.into_iter().flatten() {
+        run.message = None;
     }
     Some(own)
 }

@@ -5,7 +5,7 @@ use sluice_crds::rollout::status::Condition;
 use sluice_crds::time::Time;
 
 use crate::plan::{Notice, Severity};
-use crate::rollout::situation::Roles;
+use crate::rollout::situation::{Roles, revision_of};
 use crate::rollout::status::{Inputs, Part};
 use crate::rollout::steps::Transition;
 use crate::rollout::{blue_green, deadline};
@@ -158,8 +158,16 @@ fn progress(
             format!("ReplicaSet \"{set_name}\" is not available"),
         );
     }
-    if s.current.is_none() || old.is_none() {
-        return ("True", "NewReplicaSetCreated", "Created new replica set".to_owned());
+    if old.is_none() && s.current.is_some_and(|rs| rs.replicas > 0 || rs.existing > 0) {
+        return ("True", "FoundNewReplicaSet", format!("Found new replica set \"{set_name}\""));
+    }
+    if s.current.is_none() || old.is_none() || is_born(s, transition) {
+        let name = if set_name.is_empty() {
+            format!("{}-{}", s.rollout.meta.name, s.hash)
+        } else {
+            set_name
+        };
+        return ("True", "NewReplicaSetCreated", format!("Created new replica set \"{name}\""));
     }
     if old.is_some_and(|old| old.reason == "RolloutPaused") {
         return ("Unknown", "RolloutResumed", "Rollout is resumed".to_owned());
@@ -175,6 +183,13 @@ fn progress(
         }
     }
     ("True", "ReplicaSetUpdated", format!("ReplicaSet \"{set_name}\" is progressing."))
+}
+
+/// Whether the ReplicaSet of a new revision was created for it, and is not one of before that is used again.
+fn is_born(s: &Roles<'_>, transition: &Transition) -> bool {
+    *transition == Transition::Reset
+        && s.is_new_revision()
+        && s.current.is_some_and(|rs| rs.replicas == 0 && revision_of(&rs.meta) == s.revision())
 }
 
 /// Whether this decision records progress: a transition, or Pods on their way.

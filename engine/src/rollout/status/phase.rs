@@ -3,10 +3,10 @@
 use sluice_crds::rollout::RolloutStatus;
 
 use super::conditions;
-use crate::rollout::blue_green;
 use crate::rollout::routes::Traffic;
 use crate::rollout::situation::{Roles, Situation};
 use crate::rollout::status::{Inputs, Part};
+use crate::rollout::{blue_green, restart};
 
 /// Returns phase and message of a Rollout with this status.
 ///
@@ -38,6 +38,9 @@ fn by_progress(
     }
     if let Some(pause) = status.pause_conditions.iter().flatten().next() {
         return ("Paused", pause.reason.clone());
+    }
+    if restart::is_pending(&s.rollout.spec, status) {
+        return ("Progressing", "rollout is restarting".to_owned());
     }
     let wanted = i64::from(s.n);
     let count = |value: Option<i32>| i64::from(value.unwrap_or(0));

@@ -7,8 +7,10 @@ use sluice_crds::rollout::status::BlueGreenStatus;
 
 use super::world::World;
 use super::{TEMPLATE, abort, promote};
+use crate::plan::Lower;
 
 mod aborts;
+mod both;
 mod properties;
 mod switches;
 
@@ -429,7 +431,9 @@ fn events_tell_of_each_switch_with_argos_word() {
     let mut heard = Vec::new();
     for _ in 0..6 {
         let (_, decision) = world.decide();
-        heard.extend(decision.notices.into_iter().map(|notice| (notice.reason, notice.message)));
+        let of_actions = decision.plan.actions().flat_map(Lower::notices);
+        let all = of_actions.chain(decision.notices.clone());
+        heard.extend(all.map(|notice| (notice.reason, notice.message)));
         world.settle_pods();
     }
     let (from, to) = (world.hash_of(V1), world.hash_of(V2));

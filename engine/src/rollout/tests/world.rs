@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Map, Value, json};
 use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
-use sluice_crds::labels::POD_TEMPLATE_HASH;
+use sluice_crds::labels::{MANAGED_BY, POD_TEMPLATE_HASH};
 use sluice_crds::object::{Change, Kind, Meta, ObjectRef, ResourceVersion, Write};
 use sluice_crds::rollout::RolloutRecord;
 use sluice_crds::rollout::steps::TemplateRef;
@@ -19,8 +19,8 @@ use crate::fence::{EpochView, FenceRules, Term};
 use crate::plan::{Decision, Lower, Reconciler};
 use crate::rollout::RolloutReconciler;
 use crate::view::{
-    AnalysisRunView, EndpointCounts, ExperimentSight, Lookup, ReplicaSetRecord, RolloutView,
-    RouteRecord, ServiceRecord,
+    AnalysisRunView, EndpointCounts, ExperimentSight, Lookup, RefusedEviction, ReplicaSetRecord,
+    RolloutView, RouteRecord, ServiceRecord, WorkloadView, wants_pods,
 };
 
 /// A cluster with one Rollout in it.
@@ -35,6 +35,10 @@ pub(super) struct World {
     pub(super) taken: BTreeSet<String>,
     pub(super) quarantined: BTreeMap<String, String>,
     pub(super) claims: BTreeMap<ObjectRef, String>,
+    /// Whether ReplicaSets make Pods that can be looked at one by one.
+    pub(super) with_pods: bool,
+    /// Pods that a budget keeps, by name.
+    pub(super) refused: BTreeMap<String, RefusedEviction>,
     pub(super) config: Arc<EngineConfig>,
     /// Every write in words, touches apart.
     pub(super) log: Vec<String>,
@@ -58,6 +62,9 @@ fn kind_of(name: &str) -> Kind {
         "AnalysisRun" => Kind::ANALYSIS_RUN,
         "ReplicaSet" => Kind::REPLICA_SET,
         "Experiment" => Kind::EXPERIMENT,
+        "Deployment" => Kind::DEPLOYMENT,
+        "PodTemplate" => Kind::POD_TEMPLATE,
+        "Pod" => Kind::POD,
         other => panic!("the world has no kind {other}"),
     }
 }
@@ -73,6 +80,8 @@ impl World {
             taken: BTreeSet::new(),
             quarantined: BTreeMap::new(),
             claims: BTreeMap::new(),
+            with_pods: false,
+            refused: BTreeMap::new(),
             config: Arc::new(EngineConfig::default()),
             log: Vec::new(),
             touches: 0,
@@ -136,6 +145,11 @@ impl World {
         self.put(object, None);
     }
 
+    /// Returns an object as it is.
+    pub(super) fn see(&self, kind: Kind, name: &str) -> Value {
+        self.objects[&ObjectRef::namespaced(kind, "shop", name)].clone()
+    }
+
     pub(super) fn edit_rollout(&mut self, edit: impl FnOnce(&mut Value)) {
         self.edit(Kind::ROLLOUT, "web", edit);
     }
@@ -157,7 +171,8 @@ impl World {
 
     /// Hash of the template with another image.
     pub(super) fn hash_of(&self, image: &str) -> String {
-        let mut template = self.rollout().spec.template.unwrap();
+        let of_workload = || self.of(&Kind::DEPLOYMENT).next().unwrap()["spec"]["template"].clone();
+        let mut template = self.rollout().spec.template.unwrap_or_else(of_workload);
         template["spec"]["containers"][0]["image"] = json!(image);
         crate::rollout::template_hash::template_hash(&template, None)
     }
@@ -233,6 +248,14 @@ impl World {
             .collect();
         let rollout = self.rollout();
         let reads = RolloutReconciler::reads(&rollout);
+        let workload = WorkloadView::of(&rollout, |object| {
+            let record = |found: &Value| Arc::new(serde_json::from_value(found.clone()).unwrap());
+            self.objects.get(object).map_or(Lookup::Absent, |found| Lookup::Present(record(found)))
+        });
+        let pods = wants_pods(&rollout, &replica_sets, self.now).then(|| {
+            let pods = records(&Kind::POD).into_iter();
+            pods.map(|pod| Arc::new(serde_json::from_value(pod).unwrap())).collect()
+        });
         let mut view = RolloutView {
             now: self.now,
             config: self.config.clone(),
@@ -250,6 +273,17 @@ impl World {
             rollout: Arc::new(rollout),
             endpoints: endpoints(&services, &replica_sets, &self.listed),
             replica_sets,
+            workload,
+            pods,
+            refused_evictions: self.refused.clone(),
+            former_services: {
+                let named =
+                    |service: &&Arc<ServiceRecord>| reads.objects.contains(&service.object());
+                let ours = |service: &&Arc<ServiceRecord>| {
+                    service.meta.annotations.get(MANAGED_BY).is_some_and(|name| name == "web")
+                };
+                services.iter().filter(ours).filter(|s| !named(s)).cloned().collect()
+            },
             services: BTreeMap::new(),
             routes: BTreeMap::new(),
             templates: BTreeMap::new(),
@@ -289,6 +323,9 @@ impl World {
         view: &mut RolloutView,
     ) {
         let found = self.objects.get(address);
+        if [Kind::DEPLOYMENT, Kind::REPLICA_SET, Kind::POD_TEMPLATE].contains(&address.kind) {
+            return;
+        }
         if address.kind == Kind::SERVICE {
             let service = services.iter().find(|s| s.meta.name == address.name).cloned();
             let lookup = service.map_or(Lookup::Absent, Lookup::Present);
@@ -384,6 +421,7 @@ impl World {
             let mut object = self.objects[&address].clone();
             let wanted = object["spec"]["replicas"].as_u64().unwrap();
             let hash = object["metadata"]["labels"][POD_TEMPLATE_HASH].as_str().unwrap_or("");
+            moved |= self.with_pods && self.pods_of(&object, wanted);
             let available =
                 self.healthy.get(hash).map_or(wanted, |most| wanted.min(u64::from(*most)));
             let status = json!({
@@ -399,6 +437,50 @@ impl World {
             }
         }
         moved
+    }
+
+    /// Makes the Pods of a ReplicaSet, ready at once, and takes those that are too many.
+    fn pods_of(&mut self, set: &Value, wanted: u64) -> bool {
+        let (name, uid) = (set["metadata"]["name"].as_str().unwrap(), &set["metadata"]["uid"]);
+        let owned = |pod: &Value| pod["metadata"]["ownerReferences"][0]["uid"] == *uid;
+        let present: Vec<String> = self
+            .of(&Kind::POD)
+            .filter(|pod| owned(pod))
+            .map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect();
+        let wanted = usize::try_from(wanted).unwrap();
+        for extra in present.iter().skip(wanted) {
+            self.remove(Kind::POD, extra);
+        }
+        for _ in present.len()..wanted {
+            let metadata = &set["spec"]["template"]["metadata"];
+            let since = self.now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            let owner = json!({
+                "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": uid, "controller": true,
+            });
+            let pod = json!({
+                "kind": "Pod",
+                "metadata": {
+                    "name": format!("{name}-{}", self.version),
+                    "labels": metadata["labels"],
+                    "annotations": metadata["annotations"],
+                    "ownerReferences": [owner],
+                },
+                "status": { "conditions": [
+                    { "type": "Ready", "status": "True", "lastTransitionTime": since },
+                ] },
+            });
+            self.put(pod, Some("kube-controller-manager"));
+        }
+        present.len() != wanted
+    }
+
+    /// Returns the metadata of the Pods of a ReplicaSet, by name.
+    pub(super) fn pods(&self, prefix: &str) -> Vec<&Value> {
+        let named = |pod: &&Value| {
+            pod["metadata"]["name"].as_str().is_some_and(|name| name.starts_with(prefix))
+        };
+        self.of(&Kind::POD).filter(named).map(|pod| &pod["metadata"]).collect()
     }
 
     /// Executes a write as the API server would; panics on a conflict, which a single writer cannot have.
@@ -423,7 +505,7 @@ impl World {
                 merge(&mut object, &json!({ "status": body }));
             }
             Change::JsonPatch { operations } => patch(&mut object, operations),
-            Change::Delete { .. } => {
+            Change::Delete { .. } | Change::Evict => {
                 self.objects.remove(address);
                 self.record(address, &object, true, Some(&manager));
                 return;
