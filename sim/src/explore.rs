@@ -163,9 +163,8 @@ impl Explorer {
         let toggle_writes =
             toggles.map(|toggle| catalog.intern_write(&toggle.write(), false)).collect();
         let foreign = bounds.foreign.iter();
-        let foreign_writes = foreign
-            .map(|foreign| catalog.intern_write(&foreign.write(&bounds), false))
-            .collect();
+        let foreign_writes =
+            foreign.map(|foreign| catalog.intern_write(&foreign.write(&bounds), false)).collect();
         Self {
             catalog,
             decider: Decider::new(rules.config()),

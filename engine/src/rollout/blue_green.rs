@@ -184,7 +184,8 @@ impl<'a> BlueGreen<'a> {
         // With a preview of its own size the check point is recorded first, and the set grows.
         self.strategy.preview_replica_count.is_none()
             && self.is_judged_before(verdicts)
-            && (self.pause().is_none_or(|state| state == PauseState::Over) || seeded!(SwitchInPause))
+            && (self.pause().is_none_or(|state| state == PauseState::Over)
+                || seeded!(SwitchInPause))
     }
 
     /// Whether the update waits for a verdict, a person, or a moment, not for Pods: no time without progress is counted then.

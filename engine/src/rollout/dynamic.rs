@@ -105,7 +105,9 @@ pub(crate) fn rung(ladder: &Ladder<'_>) -> u32 {
 
 /// Returns how large an aborted canary should be while its traffic goes back; `None` if it keeps its Pods for a delay.
 pub(crate) fn aborted_size(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<u32> {
-    let drains = is_on(s) && !seeded!(AbortedNeverDrains) && s.canary.abort_scale_down_delay_seconds.is_none();
+    let drains = is_on(s)
+        && !seeded!(AbortedNeverDrains)
+        && s.canary.abort_scale_down_delay_seconds.is_none();
     drains.then(|| routed_size(s.canary, s.n, traffic.weight_of(&s.hash)).max(least(s, traffic)))
 }
 

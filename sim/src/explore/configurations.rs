@@ -293,7 +293,8 @@ fn judged() -> Rows {
         ("analysis: dynamic", dynamic(JUDGED, &[Retry]).answers(1, 0, 0)),
         ("experiment: ends in every way", hosts(TRIED, &[Retry]).answers(1, 1, 0)),
         ("experiment: abort, crash", hosts(TRIED, &[Abort]).answers(1, 0, 0).crash()),
-        ("experiment: new revision", hosts(TRIED, &[NewRevision, Resume]).answers(0, 1, 1)),
+        ("experiment: inconclusive", hosts(TRIED, &[Resume, Abort]).answers(0, 1, 0)),
+        ("experiment: new revision", hosts(TRIED, &[NewRevision]).answers(0, 0, 1)),
     ]
 }
 
@@ -319,7 +320,11 @@ fn disturbed() -> Rows {
     vec![
         ("disturbed: hosts", busy(hosts(HALF, &all)).disturbed(2)),
         ("disturbed: subsets", busy(subsets(HALF, &all)).disturbed(2)),
-        ("disturbed: blue-green", busy(blue_green(BlueGreen { preview: true, ..BlueGreen::default() }, &all)).disturbed(2)),
+        (
+            "disturbed: blue-green",
+            busy(blue_green(BlueGreen { preview: true, ..BlueGreen::default() }, &all))
+                .disturbed(2),
+        ),
         ("disturbed: dynamic", busy(dynamic(HALF, &all)).disturbed(2)),
         ("disturbed: ping-pong", busy(ping_pong(HALF, &all)).disturbed(2)),
         ("disturbed: header route", busy(hosts(LED, &all)).disturbed(2)),

@@ -193,7 +193,8 @@ pub(super) fn state(catalog: &Catalog, state: &State, is_routed: bool) -> Option
         }
         served += u32::from(set.hash != stable && weight > 0);
     }
-    let is_whole = facts.of(ROLLOUT).is_dynamic || facts.set(stable).is_none_or(|set| set.desired >= n);
+    let is_whole =
+        facts.of(ROLLOUT).is_dynamic || facts.set(stable).is_none_or(|set| set.desired >= n);
     if !is_whole {
         let name = facts.hash(stable);
         return broken("S4", format!("the stable set {name} has less than {n} wanted Pods"));
@@ -269,7 +270,8 @@ fn shrunk(before: &State, was: &Facets<'_>, is: &Facets<'_>, slot: usize) -> Opt
         );
     }
     let (rollout, served) = (was.of(ROLLOUT), was.weight(set.hash));
-    if rollout.aborted && set.hash == rollout.hash && served > 0 {
+    // Where the stable set follows its share, the canary gives its Pods back with its weight, step by step.
+    if rollout.aborted && set.hash == rollout.hash && served > 0 && !rollout.is_dynamic {
         return broken("S7", format!("aborted {name} is scaled down while it serves {served} %"));
     }
     None

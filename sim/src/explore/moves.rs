@@ -1,11 +1,9 @@
 //! What can happen next.
 
-use super::catalog::{
-    Answer, CANARY_SERVICE, REPLICA_SETS, ROLLOUT, ROUTE, RUNS, STABLE_SERVICE, WriteId,
-};
+use super::Explorer;
+use super::catalog::{Answer, CANARY_SERVICE, REPLICA_SETS, ROLLOUT, ROUTE, RUNS, STABLE_SERVICE};
 use super::laws::{self, Broken, Facets};
 use super::state::{Flight, Leader, State};
-use super::{Explorer, facts};
 
 mod world;
 

@@ -31,9 +31,8 @@ impl Foreign {
     pub(super) fn write(self, bounds: &Bounds) -> Write {
         let hash = sluice_crds::labels::POD_TEMPLATE_HASH;
         let by_subset = bounds.routing == Routing::Subsets;
-        let unselect = |name: &str| {
-            (Kind::SERVICE, name.to_owned(), json!({ "selector": { hash: null } }))
-        };
+        let unselect =
+            |name: &str| (Kind::SERVICE, name.to_owned(), json!({ "selector": { hash: null } }));
         let (kind, name, spec) = match self {
             Self::Weight(canary) => {
                 (Kind::VIRTUAL_SERVICE, "web".to_owned(), network(bounds, canary))
@@ -157,7 +156,8 @@ pub(super) fn manifests(bounds: &Bounds) -> Vec<Value> {
         }
         Routing::PingPong => {
             // Before the first promotion pong is the stable one.
-            canary["pingPong"] = json!({ "pingService": "web-canary", "pongService": "web-stable" });
+            canary["pingPong"] =
+                json!({ "pingService": "web-canary", "pongService": "web-stable" });
             objects.extend([service("web-stable"), service("web-canary")]);
         }
         Routing::Subsets => {

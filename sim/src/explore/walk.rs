@@ -6,8 +6,8 @@ use super::laws::{self, Broken};
 use super::moves::Move;
 use super::state::State;
 use super::{
-    Answers, BlueGreen, Bounds, Explorer, Foreign, Promotion, Protocol, Routing, Rules, Step, Toggle,
-    Violation,
+    Answers, BlueGreen, Bounds, Explorer, Foreign, Promotion, Protocol, Routing, Rules, Step,
+    Toggle, Violation,
 };
 
 /// Events of a course before it is left alone.

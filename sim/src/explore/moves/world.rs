@@ -1,7 +1,9 @@
 //! What happens outside the leaders: Pods and endpoints follow, time passes, users and others write, analyses end.
 
 use super::super::Explorer;
-use super::super::catalog::{Answer, CANARY_SERVICE, REPLICA_SETS, ROLLOUT, STABLE_SERVICE, WriteId};
+use super::super::catalog::{
+    Answer, CANARY_SERVICE, REPLICA_SETS, ROLLOUT, STABLE_SERVICE, WriteId,
+};
 use super::super::facts;
 use super::super::laws::Facets;
 use super::super::state::State;
@@ -95,7 +97,12 @@ impl Explorer {
         Some(done)
     }
 
-    pub(in super::super) fn others_write(&mut self, next: &mut State, slot: usize, write: WriteId) -> Step {
+    pub(in super::super) fn others_write(
+        &mut self,
+        next: &mut State,
+        slot: usize,
+        write: WriteId,
+    ) -> Step {
         let content = self.catalog.apply(next.truth.content[slot], write)?;
         if content == next.truth.content[slot] {
             return None;
