@@ -19,6 +19,9 @@ pub mod clock;
 pub mod config;
 pub mod telemetry;
 
+#[cfg(feature = "bench")]
+pub mod bench;
+
 mod events;
 mod execute;
 mod expectations;

@@ -24,6 +24,30 @@ pub const INVALID_SPEC: &str = "InvalidSpec";
 /// The spec asks for what this version does not act on (Sluice); present only while it does.
 pub const NOT_ACTED_ON: &str = "NotActedOn";
 
+/// Most characters of one problem in a condition, and most problems.
+const LONGEST: usize = 1_000;
+const MOST: usize = 20;
+
+/// Returns a text that fits into a condition: what users wrote may be of any length, and comes back in messages about it.
+pub fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Returns the message of a condition about several problems: the first twenty, each shortened, and how many more there are.
+pub fn joined(problems: impl IntoIterator<Item = String>) -> String {
+    let mut problems = problems.into_iter();
+    let mut parts: Vec<String> =
+        problems.by_ref().take(MOST).map(|problem| shortened(&problem)).collect();
+    match problems.count() {
+        0 => {}
+        more => parts.push(format!("and {more} more (`kubectl sluice lint` lists all)")),
+    }
+    parts.join("; ")
+}
+
 /// Values of [`Condition::status`].
 pub mod status {
     /// It is so.

@@ -17,4 +17,5 @@ pub mod laws;
 pub mod load;
 pub mod oracle;
 pub mod recorder;
+pub mod shapes;
 pub mod stage;

@@ -358,8 +358,9 @@ fn conclude(
     let Outcome { plan, transition, weight, status: next, notices } = outcome;
     // While the new version has users, an abort may come at any time: it must not wait for touches.
     let exposed = !s.is_promoted() && weight > 0;
+    let misdated = fencing::has_misdated(view);
     let decisive = status::is_decisive(transition) && !seeded!(StatusUnfenced);
-    if !plan.is_empty() || exposed || decisive {
+    if !plan.is_empty() || exposed || misdated || decisive {
         let touches = fencing::touches(view, Some(&s.hash));
         if !touches.is_empty() {
             report.waits("objects to carry the stamp of this term of leadership", None);

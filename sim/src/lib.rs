@@ -15,5 +15,9 @@ pub mod seeds;
 pub mod serve;
 pub mod service;
 pub mod simulate;
+pub mod solo;
 pub mod workloads;
 pub mod world;
+
+#[cfg(test)]
+mod hostile;

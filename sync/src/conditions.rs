@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use sluice_crds::application::ApplicationCondition;
 pub use sluice_crds::conditions::application::*;
-use sluice_crds::conditions::replace_application_conditions;
+use sluice_crds::conditions::{replace_application_conditions, shortened};
 use sluice_crds::time::Time;
 
 /// Conditions that hold.
@@ -17,7 +17,7 @@ pub struct Conditions {
 impl Conditions {
     /// Adds one.
     pub fn add(&mut self, kind: &str, message: impl Into<String>) {
-        self.found.insert((kind.to_owned(), message.into()));
+        self.found.insert((kind.to_owned(), shortened(&message.into())));
     }
 
     /// Returns whether one of the type holds.

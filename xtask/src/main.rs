@@ -4,6 +4,7 @@
 //! are binaries of `e2e`; this crate builds them and hands over.
 #![expect(clippy::print_stdout, reason = "a command-line tool: its output is its purpose")]
 
+mod bench;
 mod chart;
 mod command;
 mod delegate;
@@ -31,6 +32,8 @@ enum Task {
     Doctor,
     /// Starts, ends and shows the bed: real control plane, istiod, Envoy, Prometheus, git.
     Bed(delegate::Passed),
+    /// Measures decisions and reconciles against their limits.
+    Bench,
     /// Searches every order of events of every configuration; `--full`, `--list`, `--only NAME`.
     Explore(delegate::Passed),
     /// Runs the suite once for each seeded defect, and says which check caught it.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Doctor => delegate::bed(&["doctor".to_owned()]),
         Task::Bed(passed) => delegate::bed(&passed.arguments),
+        Task::Bench => bench::run(),
         Task::Explore(passed) => delegate::explore(&[], &passed),
         Task::Seeds(passed) => delegate::explore(&["--seeds"], &passed),
         Task::Tidy => tidy::run(),

@@ -93,8 +93,10 @@ fn patches(rollout: &Rollout, promote: &PromoteArguments) -> Result<Patches, Fai
         }
     } else {
         let pauses = status.pause_conditions.as_deref().unwrap_or_default();
-        let inconclusive = pauses.iter().any(|p| p.reason == "InconclusiveAnalysisRun");
-        if inconclusive && steps > 0 && status.controller_pause == Some(true) {
+        // As Argo's plugin: only the run of a step is left behind; one in the background is run again.
+        let run = status.canary.as_ref().and_then(|c| c.current_step_analysis_run_status.as_ref());
+        let inconclusive = run.is_some_and(|run| run.status == "Inconclusive");
+        if inconclusive && !pauses.is_empty() && status.controller_pause == Some(true) {
             fields.insert("pauseConditions".into(), Value::Null);
             fields.insert("controllerPause".into(), json!(false));
             fields.insert("currentStepIndex".into(), json!((index + 1).min(count)));
@@ -149,11 +151,33 @@ mod tests {
             Some(json!({ "pauseConditions": null, "currentStepIndex": 1 })),
         );
         check(
-            json!({ "currentStepIndex": 0, "controllerPause": true, "pauseConditions": pause("InconclusiveAnalysisRun") }),
+            json!({
+                "currentStepIndex": 0,
+                "controllerPause": true,
+                "pauseConditions": pause("InconclusiveAnalysisRun"),
+                "canary": { "currentStepAnalysisRunStatus": { "name": "web-1", "status": "Inconclusive" } },
+            }),
             false,
             Some(
                 json!({ "pauseConditions": null, "controllerPause": false, "currentStepIndex": 1 }),
             ),
+        );
+    }
+
+    #[test]
+    fn promote_after_an_inconclusive_analysis_in_the_background_skips_no_step() {
+        let pause =
+            json!([{ "reason": "InconclusiveAnalysisRun", "startTime": "2026-11-21T12:00:00Z" }]);
+        let run = json!({ "name": "web-1", "status": "Inconclusive" });
+        check(
+            json!({
+                "currentStepIndex": 0,
+                "controllerPause": true,
+                "pauseConditions": pause,
+                "canary": { "currentBackgroundAnalysisRunStatus": run },
+            }),
+            false,
+            Some(json!({ "pauseConditions": null })),
         );
     }
 

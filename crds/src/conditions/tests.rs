@@ -95,3 +95,17 @@ fn evaluated_types_of_an_application_are_replaced_and_others_stay() {
         ]
     );
 }
+
+#[test]
+fn what_users_wrote_does_not_make_a_condition_of_any_length() {
+    assert_eq!(shortened("short"), "short");
+    assert_eq!(shortened(&"ä".repeat(2_000)), format!("{}…", "ä".repeat(1_000)));
+    let problem = |index: usize| format!("spec.steps[{index}]: required");
+    assert_eq!(
+        joined([problem(0), problem(1)]),
+        "spec.steps[0]: required; spec.steps[1]: required"
+    );
+    let many = joined((0..500).map(problem));
+    assert!(many.starts_with(&problem(0)) && many.len() < 1_000, "{many}");
+    assert!(many.ends_with("; and 480 more (`kubectl sluice lint` lists all)"), "{many}");
+}

@@ -22,6 +22,7 @@ use sluice_e2e::{
     },
     doctor, harness,
     inside::{self, Entered},
+    shapes,
 };
 
 /// The bed: real control plane, istiod, Envoy, Prometheus and git in namespaces of their own.
@@ -50,6 +51,12 @@ enum Action {
     Shell {
         /// What to run there instead of a shell.
         command: Vec<String>,
+    },
+    /// Ask the API server of the bed that `up` started what the simulated one is compared with, and write its answers.
+    Record {
+        /// File for the answers.
+        #[arg(default_value = "sim/tests/recorded/answers.json")]
+        out: PathBuf,
     },
     /// The bed in the foreground, until it is interrupted.
     Run(Foreground),
@@ -129,6 +136,14 @@ fn act(action: Action) -> Result<ExitCode> {
         Action::Status => {
             let Some(state) = current(&cache) else { bail!("no bed is up") };
             report(&state);
+        }
+        Action::Record { out } => {
+            let Some(state) = current(&cache) else {
+                bail!("no bed is up\nhint: start one with `cargo xtask bed up`");
+            };
+            let asked = shapes::record(&state.kubeconfig, &out);
+            let count = tokio::runtime::Runtime::new()?.block_on(asked)?;
+            say(&format!("{count} answers are in `{}`", out.display()));
         }
         Action::Shell { command } => return shell(&cache, &command),
         Action::Run(foreground) => return run(&cache, foreground),

@@ -58,6 +58,13 @@ const UNUSED: &[(&[&str], &[&str], &str)] = &[
         &["experiments", "jobs"],
         "this canary has no experiment among its steps, and no Job among its metrics",
     ),
+    (
+        &["get", "list", "watch"],
+        &["podtemplates"],
+        "no Rollout of this story takes its template from a PodTemplate",
+    ),
+    (&["patch"], &["pods"], "roles with metadata of their own; this canary has none"),
+    (&["create"], &["pods/eviction"], "restarts; nobody asks for one here"),
     (&["patch"], &["destinationrules"], "subsets; this canary is split by hosts"),
     (&["delete"], &["analysisruns", "replicasets"], "history beyond its limits"),
     (&["create", "patch"], &["namespaces"], "only with `CreateNamespace=true`"),

@@ -9,7 +9,8 @@ use sluice_crds::experiment::{ExperimentRecord, ExperimentTemplate, ExperimentTe
 pub(super) fn replica_set(experiment: &ExperimentRecord, template: &ExperimentTemplate) -> String {
     let base = format!("{}-{}", experiment.meta.name, template.name);
     match status_of(experiment, &template.name).and_then(|status| status.collision_count) {
-        Some(count) if count > 0 => format!("{base}-{count}"),
+        // The count wraps at its greatest value.
+        Some(count) if count != 0 => format!("{base}-{}", count.unsigned_abs()),
         Some(_) | None => base,
     }
 }

@@ -14,7 +14,7 @@ use sluice_crds::object::{Kind, ObjectRef};
 
 use super::names;
 use crate::analysis::arguments::Words;
-use crate::view::{AnalysisRunView, ExperimentView, ReplicaSetRecord, ServiceRecord};
+use crate::view::{AnalysisRunView, ExperimentView, Refusal, ReplicaSetRecord, ServiceRecord};
 
 /// Defaults of `spec-rollouts` 1.10.
 const PROGRESS_DEADLINE_SECONDS: i32 = 600;
@@ -190,8 +190,15 @@ impl<'a> Situation<'a> {
         words
     }
 
+    /// Whether a ReplicaSet has the name that is of no version: somebody else's, or one of ours of which an annotation says that it
+    /// is of another version.
+    pub(super) fn is_taken(&self, name: &str) -> bool {
+        self.refusal(Kind::REPLICA_SET, name) == Some(&Refusal::Taken)
+            || self.strays.iter().any(|set| set.meta.name == name)
+    }
+
     /// Returns what the create of the object met, if it was refused.
-    pub(super) fn refusal(&self, kind: Kind, name: &str) -> Option<&'a crate::view::Refusal> {
+    pub(super) fn refusal(&self, kind: Kind, name: &str) -> Option<&'a Refusal> {
         let object = ObjectRef::namespaced(kind, &self.experiment.meta.namespace, name);
         self.view.refused.get(&object)
     }

@@ -223,12 +223,11 @@ fn phase_reasons(phase: AnalysisPhase) -> (Severity, &'static str, &'static str)
 /// Returns the status of an Experiment whose spec is not valid: all stays, and the condition says what is wrong.
 pub(super) fn invalid(view: &ExperimentView, found: &[Problem]) -> (ExperimentStatus, Vec<Notice>) {
     let mut status = view.experiment.status.clone();
-    let details: Vec<String> = found
-        .iter()
-        .map(|problem| format!("{}: {}", problem.path.as_str(), problem.message))
-        .collect();
+    let details =
+        found.iter().map(|problem| format!("{}: {}", problem.path.as_str(), problem.message));
+    let details = sluice_crds::conditions::joined(details);
     let name = &view.experiment.meta.name;
-    let message = format!("The Experiment \"{name}\" is invalid: {}", details.join("; "));
+    let message = format!("The Experiment \"{name}\" is invalid: {details}");
     let known = status.conditions.iter().any(|c| c.kind == "InvalidSpec" && c.message == message);
     let now = view.now.into();
     set(&mut status.conditions, now, "InvalidSpec", "True", "InvalidSpec", &message);
@@ -253,7 +252,8 @@ pub(super) fn write(
         let recorded = view.experiment.status.template_statuses.iter();
         let since = recorded.filter_map(|version| version.last_transition_time).max();
         let due = since.map(|at| at.at() + chrono::Duration::seconds(COMPANY_SECONDS));
-        if let Some(at) = due.filter(|due| view.now < *due) {
+        let soon = view.now + chrono::Duration::seconds(COMPANY_SECONDS);
+        if let Some(at) = due.filter(|due| view.now < *due && *due <= soon) {
             let next = Wake { at, reason: WakeReason::StatusDue };
             *wake = Wake::earliest(wake.take(), Some(next));
             return None;

@@ -39,9 +39,7 @@ pub(super) fn version(s: &Situation<'_>, version: &Version<'_>) -> ExperimentTem
     }
     let before = status.clone();
     counts(version, &mut status);
-    if version.set.is_none()
-        && s.refusal(Kind::REPLICA_SET, &version.set_name) == Some(&Refusal::Taken)
-    {
+    if version.set.is_none() && s.is_taken(&version.set_name) {
         // Wraps, as in a Rollout.
         status.collision_count = Some(status.collision_count.unwrap_or(0).wrapping_add(1));
     }

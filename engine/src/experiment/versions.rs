@@ -56,7 +56,8 @@ pub(super) fn changes(s: &Situation<'_>, report: &mut Report) -> Changes {
 
 /// The ReplicaSet of a version, without Pods.
 fn creation(s: &Situation<'_>, version: &Version<'_>) -> Option<Action> {
-    if s.refusal(Kind::REPLICA_SET, &version.set_name).is_some() {
+    let name = &version.set_name;
+    if s.refusal(Kind::REPLICA_SET, name).is_some() || s.is_taken(name) {
         return None;
     }
     let template = version.template;

@@ -100,8 +100,10 @@ fn current_size(s: &Situation<'_>, traffic: &Traffic<'_>, current: Set<'_>) -> u
     let index = if s.skips_steps() { s.steps.len() } else { s.index() };
     match explicit_scale(s.canary, s.steps, index, s.n) {
         // Requests need somebody to go to, whatever the step declares.
-        Some(0) if s.n > 0 && weight_at(s.steps, index).max(carried) > 0 => 1,
-        Some(size) => size.max(least),
+        Some(size) => {
+            let serves = s.n > 0 && (weight_at(s.steps, index) > 0 || carried > 0);
+            size.max(least).max(u32::from(serves))
+        }
         None => routed_size(s.canary, s.n, weight_at(s.steps, index)).max(carried).max(least),
     }
 }

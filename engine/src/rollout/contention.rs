@@ -13,6 +13,7 @@ use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use sluice_crds::labels;
 use sluice_crds::object::{Meta, ObjectRef};
 
+use super::fencing::is_made_up;
 use super::routes::{instant, instant_of};
 use super::situation::Roles;
 use crate::plan::{Wake, WakeReason};
@@ -139,9 +140,6 @@ fn last<'a>(s: &Roles<'_>, field: Field, meta: &'a Meta) -> Option<(&'a str, u32
     let mut parts = meta.annotations.get(labels::WROTE)?.splitn(3, ' ');
     let (rollout, value, times) = (parts.next()?, parts.next()?, parts.next()?);
     let at = instant_of(meta, field.instant())?;
-    (rollout == s.rollout.meta.name && s.now() < at + WINDOW).then_some((
-        value,
-        times.parse().ok()?,
-        at,
-    ))
+    let is_recent = s.now() < at + WINDOW && !is_made_up(at, s.now());
+    (rollout == s.rollout.meta.name && is_recent).then_some((value, times.parse().ok()?, at))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Duration, Utc};
 use sluice_crds::analysis::AnalysisRunRecord;
 use sluice_crds::labels;
 use sluice_crds::object::{Kind, Meta, ObjectRef};
@@ -10,6 +11,12 @@ use super::action::{Action, Target};
 use super::{release, routes, workload};
 use crate::fence::{FenceState, Stamp};
 use crate::view::RolloutView;
+
+/// Annotations that say when what they are on was last changed by us.
+const INSTANTS: [&str; 2] = [labels::SWITCHED_AT, labels::ROUTED_AT];
+
+/// How far the clock of a former leader may be ahead of ours.
+const CLOCKS_DIFFER: Duration = Duration::seconds(60);
 
 /// Why nothing at all may be written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,9 +46,11 @@ pub(crate) fn stop(view: &RolloutView) -> Option<Stop> {
 pub(crate) fn touches(view: &RolloutView, current: Option<&str>) -> Vec<Action> {
     needed(view, current)
         .into_iter()
-        .filter(|(object, meta)| view.epoch.state(object, meta) == FenceState::NeedsTouch)
+        .filter(|(object, meta)| {
+            view.epoch.state(object, meta) == FenceState::NeedsTouch || is_misdated(view, meta)
+        })
         .map(|(object, meta)| {
-            let refresh = [labels::SWITCHED_AT, labels::ROUTED_AT]
+            let refresh = INSTANTS
                 .into_iter()
                 .filter(|key| meta.annotations.contains_key(*key) && !seeded!(TouchKeepsInstants))
                 .map(|key| (key.to_owned(), routes::instant(view.now)))
@@ -49,6 +58,21 @@ pub(crate) fn touches(view: &RolloutView, current: Option<&str>) -> Vec<Action> 
             Action::Touch { target: Target::of(view, object, meta), refresh }
         })
         .collect()
+}
+
+/// Whether an object says that it was changed at an instant that is still far ahead. Somebody else wrote that; it is set to now.
+pub(crate) fn has_misdated(view: &RolloutView) -> bool {
+    traffic_objects(view).into_iter().any(|(_, meta)| is_misdated(view, meta))
+}
+
+/// Whether an instant lies so far ahead that none of us wrote it: waiting for it could take for ever.
+pub(crate) fn is_made_up(at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    at - now > CLOCKS_DIFFER
+}
+
+fn is_misdated(view: &RolloutView, meta: &Meta) -> bool {
+    let mut instants = INSTANTS.into_iter().filter_map(|key| routes::instant_of(meta, key));
+    instants.any(|at| is_made_up(at, view.now))
 }
 
 fn needed<'a>(view: &'a RolloutView, current: Option<&str>) -> BTreeMap<ObjectRef, &'a Meta> {

@@ -4,7 +4,7 @@ use super::abort::Abort;
 use super::replicas::{carried, explicit_scale, share, weight_at};
 use super::routes::{Destination, Traffic};
 use super::situation::Situation;
-use super::{dynamic, rules};
+use super::{dynamic, pause, rules};
 use crate::plan::{Wake, WakeReason};
 use crate::traffic::{ExtraDestination, RouteRule};
 
@@ -187,12 +187,15 @@ fn wanted(s: &Situation<'_>, present: u32) -> u32 {
     {
         return weight;
     }
-    match index.checked_sub(1) {
-        Some(before) if index < s.steps.len() => weight_at(s.steps, before),
-        Some(_) => present,
-        None if s.steps.is_empty() => present,
-        None => 0,
+    if index >= s.steps.len() {
+        return present;
     }
+    reached(s).map_or(0, |reached| weight_at(s.steps, reached))
+}
+
+/// The last step whose weight was reached: the present one once it pauses, before that the one before it.
+fn reached(s: &Situation<'_>) -> Option<usize> {
+    if s.has_pause(pause::STEP) { Some(s.index()) } else { s.index().checked_sub(1) }
 }
 
 /// Returns the weight that the live Pods of the canary carry, if some that carried it were lost (F25): each keeps its share.
@@ -269,7 +272,7 @@ fn give_back(s: &Situation<'_>, traffic: &Traffic<'_>) -> Split {
 /// Holds weight that was taken away because of lost Pods, or of what the canary destination reached, until the routes have
 /// been still for a while: Pods that come and go must not take the weight with them each time.
 fn regain(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Split> {
-    let before = s.index().checked_sub(1).map(|before| weight_at(s.steps, before))?;
+    let before = reached(s).map(|reached| weight_at(s.steps, reached))?;
     if s.skips_steps() || traffic.canary.weight >= before || seeded!(RegainAtOnce) {
         return None;
     }
@@ -295,9 +298,16 @@ fn lower(s: &Situation<'_>, traffic: &Traffic<'_>, wanted: u32) -> Split {
     // A stable destination that was switched a moment ago, or whose endpoints are not listed yet, takes no weight either.
     let known = traffic.stable.hash.is_some();
     let carries = if known { traffic.stable.ready(s.view, stable) } else { s.stable_available() };
-    let to = (wanted..present).find(|to| carries >= stable_need(s, 100 - to));
+    // A threshold lets it carry with Pods on their way, not without them (S2); what leaves lost Pods goes all the same.
+    let reached = traffic.canary.hash.as_deref() == Some(s.hash.as_str());
+    let is_lost = reached && (is_dead(s) || left(s, present).is_some());
+    let size = s.stable.map_or(0, |rs| rs.replicas);
+    let is_sized = |weight: u32| is_lost || size >= share(s.n, weight);
+    let is_carried = |weight: u32| carries >= stable_need(s, weight) && is_sized(weight);
+    let to = (wanted..present).find(|to| is_carried(100 - to));
     let Some(to) = to else {
-        let need = stable_need(s, 100 - wanted);
+        let rest = 100 - wanted;
+        let need = if is_sized(rest) { stable_need(s, rest) } else { share(s.n, rest) };
         return Split::hold(format!(
             "{need} available Pods of the stable revision before it gets {} % of traffic; there are {carries}",
             100 - wanted
@@ -333,7 +343,9 @@ fn retreat(s: &Situation<'_>, traffic: &Traffic<'_>) -> u32 {
         Some(stable) if grows && !seeded!(BackUnlisted) => traffic.stable.ready(s.view, stable),
         _ => s.stable_available(),
     };
-    if present == 0 || available >= stable_need(s, 100) || seeded!(RetreatAll) {
+    let is_sized = s.stable.is_some_and(|rs| rs.replicas >= s.n);
+    let whole = available >= stable_need(s, 100) && is_sized;
+    if present == 0 || whole || seeded!(RetreatAll) {
         return 0;
     }
     let rest = 100_u32.saturating_sub(carried(available, s.n)).min(present);

@@ -13,6 +13,7 @@ use sluice_crds::rollout::status::{
 use super::analysis::Verdicts;
 use super::blue_green::{self, BlueGreen, Switched};
 use super::destinations::after_promotion;
+use super::fencing::is_made_up;
 use super::pause;
 use super::problems::Problem;
 use super::routes::Traffic;
@@ -141,6 +142,10 @@ fn apply(
         }
         Transition::Resume => status.controller_pause = None,
         Transition::DropPause => forget_pauses(status),
+        Transition::EndPause => {
+            status.pause_conditions = None;
+            status.controller_pause = Some(true);
+        }
         Transition::CheckPoint => {
             blue_green::pass_check_point(s, status);
             forget_pauses(status);
@@ -400,10 +405,9 @@ fn sized(s: &Situation<'_>, inputs: &Inputs<'_>, status: &mut RolloutStatus) {
 pub(crate) fn invalid(view: &RolloutView, found: &[Problem]) -> (RolloutStatus, Vec<Notice>) {
     let mut status = view.rollout.status.clone();
     status.observed_generation = Some(view.rollout.meta.generation.to_string());
-    let details: Vec<String> =
-        found.iter().map(|problem| format!("{}: {}", problem.at, problem.message)).collect();
-    let message =
-        format!("The Rollout \"{}\" is invalid: {}", view.rollout.meta.name, details.join("; "));
+    let details = found.iter().map(|problem| format!("{}: {}", problem.at, problem.message));
+    let details = sluice_crds::conditions::joined(details);
+    let message = format!("The Rollout \"{}\" is invalid: {details}", view.rollout.meta.name);
     let known = conditions::find(&status, "InvalidSpec").is_some_and(|c| c.message == message);
     conditions::set(&mut status, view.now.into(), "InvalidSpec", "True", "InvalidSpec", &message);
     if let Some((name, text)) = phase::by_conditions(&status) {
@@ -444,7 +448,7 @@ pub(crate) fn write(
             .filter_map(|c| c.last_update_time)
             .max();
         let due = since.map(|at| at.at() + chrono::Duration::seconds(COMPANY_SECONDS));
-        if let Some(due) = due.filter(|due| view.now < *due) {
+        if let Some(due) = due.filter(|due| view.now < *due && !is_made_up(*due, view.now)) {
             let wait = Wake { at: due, reason: WakeReason::StatusDue };
             *wake = Wake::earliest(wake.take(), Some(wait));
             return None;

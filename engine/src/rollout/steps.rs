@@ -1,6 +1,7 @@
 //! What moves a Rollout on: at most one transition in a decision, written to the status and acted on in the next one
 //! (`spec-rollouts` 3.2, 3.3).
 
+use sluice_crds::analysis::AnalysisPhase;
 use sluice_crds::rollout::CanaryStep;
 
 use super::abort::Abort;
@@ -37,6 +38,8 @@ pub(crate) enum Transition {
     Resume,
     /// A pause of a step that is not the current one any more is taken off.
     DropPause,
+    /// The time of a pause is over while Pods are missing: it counts as ended by hand.
+    EndPause,
     /// Nothing stands between a blue-green update and its switch any more: the pause before it is over.
     CheckPoint,
 }
@@ -90,10 +93,7 @@ pub(crate) fn transition(
         return Transition::Stay;
     }
     if s.has_pause(pause::INCONCLUSIVE) && !s.skips_steps() {
-        report.waits_for_person(
-            "an inconclusive analysis",
-            "`kubectl sluice promote` goes on with a new run, `kubectl sluice abort` takes the update back",
-        );
+        report.waits_for_person("an inconclusive analysis", after_unsure(verdicts));
         return Transition::Stay;
     }
     if s.has_pause(trial_pause) && !s.skips_steps() {
@@ -122,6 +122,15 @@ pub(crate) fn transition(
     }
 }
 
+/// What ends the pause of an inconclusive analysis: as with Argo's plugin, `promote` leaves an `analysis` step behind.
+fn after_unsure(verdicts: &Verdicts) -> &'static str {
+    if verdicts.step.as_ref().is_some_and(|run| run.phase == AnalysisPhase::Inconclusive) {
+        "`kubectl sluice promote` goes on with the next step, `kubectl sluice abort` takes the update back"
+    } else {
+        "`kubectl sluice promote` goes on with a new run, `kubectl sluice abort` takes the update back"
+    }
+}
+
 fn drop_stale_pause(s: &Situation<'_>) -> Transition {
     let pausing = s.step().is_some_and(|step| step.pause_length().is_some());
     if s.has_pause(pause::STEP) && (!pausing || s.skips_steps() || s.is_promoted()) {
@@ -139,7 +148,10 @@ fn proceed(
     report: &mut Report,
     wake: &mut Option<Wake>,
 ) -> Transition {
+    // Once it pauses, a `setWeight` with `duration` is a pause like any other: its weight was reached.
+    let pauses = |length| pause::state(s, length) != PauseState::NotStarted;
     if step.pause.is_none()
+        && !step.pause_length().is_some_and(pauses)
         && let Err(what) = work_is_done(s, step, traffic, verdicts)
     {
         report.waits(what, None);

@@ -19,6 +19,8 @@ const ROLE: &str = "rollout-type";
 
 /// Beginnings of actions that keep books.
 const UPKEEP: [&str; 6] = ["adopt", "annotate", "create ReplicaSet", "delete", "fence", "set "];
+/// Beginnings of those that begin likewise, and do not.
+const NO_UPKEEP: [&str; 1] = ["set the routes of steps "];
 
 /// What has been seen since the push.
 pub(super) struct Recorder {
@@ -92,6 +94,8 @@ impl Recorder {
             old,
             step: status.current_step_index.and_then(|index| u32::try_from(index).ok()),
             phase: status.phase.unwrap_or_default(),
+            routes: self.versions.routes(world, &self.spec),
+            experiment: self.versions.experiment(world),
         };
         let is_same = self
             .samples
@@ -106,7 +110,8 @@ impl Recorder {
         let at = self.since_push(entry.at);
         let (kind, text) = match entry.what {
             What::Did { text } => {
-                let is_upkeep = UPKEEP.iter().any(|beginning| text.starts_with(beginning));
+                let begins = |words: &[&str]| words.iter().any(|word| text.starts_with(word));
+                let is_upkeep = begins(&UPKEEP) && !begins(&NO_UPKEEP);
                 (if is_upkeep { EventKind::Upkeep } else { EventKind::Action }, text)
             }
             What::Said { object, notice } => {
@@ -157,7 +162,7 @@ impl Recorder {
         let new = new.into_iter().map(|(name, hash)| (name, hash, "the new version"));
         let old = old.map(|(name, hash)| (name, hash, "the former version"));
         for (name, hash, words) in new.chain(old) {
-            text = text.replace(&format!("ReplicaSet {namespace}/{name}"), words);
+            text = renamed(&text, &format!("ReplicaSet {namespace}/{name}"), words);
             let words = text.split(' ').map(|word| if word == hash { words } else { word });
             text = words.collect::<Vec<_>>().join(" ");
         }
@@ -200,4 +205,17 @@ impl Recorder {
             }
         }
     }
+}
+
+/// Puts words in the place of a name, where it is not the beginning of a longer one.
+fn renamed(text: &str, name: &str, words: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(name) {
+        let after = &rest[at + name.len()..];
+        let goes_on = after.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '-');
+        out.push_str(&rest[..at]);
+        out.push_str(if goes_on { name } else { words });
+        rest = after;
+    }
+    out + rest
 }

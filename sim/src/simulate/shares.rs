@@ -1,5 +1,5 @@
-//! Who answers the users: the share of requests that reaches the new version, and how many Pods each has, read from the
-//! cluster's objects, not from the Rollout's status.
+//! Who answers the users: the share of requests that reaches the new version, what else leads to it, and how many Pods each
+//! version has, read from the cluster's objects, not from the Rollout's status.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use sluice_crds::labels::POD_TEMPLATE_HASH;
 use sluice_crds::object::{Kind, ObjectRef};
-use sluice_crds::rollout::RolloutSpec;
 use sluice_crds::rollout::traffic_routing::{IstioTrafficRouting, IstioVirtualService};
+use sluice_crds::rollout::{CanaryStep, RolloutSpec};
 
 use super::timeline::Size;
 use super::version::text;
@@ -26,10 +26,7 @@ impl Versions {
     /// Returns the ReplicaSets of the Rollout with their hashes.
     fn sets(&self, world: &World) -> Vec<(String, Arc<Value>)> {
         let sets = world.api.objects(&Kind::REPLICA_SET, Some(&self.namespace)).into_iter();
-        let ours = sets.filter(|set| {
-            let owners = set.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-            owners.into_iter().flatten().any(|owner| owner["uid"] == *self.uid)
-        });
+        let ours = sets.filter(|set| is_owned_by(set, &self.uid));
         ours.map(|set| (hash_label(&set["metadata"]["labels"]), set)).collect()
     }
 
@@ -48,11 +45,50 @@ impl Versions {
     pub(super) fn sizes(&self, world: &World) -> (Size, Size) {
         let (mut new, mut old) = (Size::default(), Size::default());
         for (hash, set) in self.sets(world) {
-            let of = if self.old.contains(&hash) { &mut old } else { &mut new };
-            of.wanted += number(&set, "/spec/replicas");
-            of.available += number(&set, "/status/availableReplicas");
+            add(&set, if self.old.contains(&hash) { &mut old } else { &mut new });
         }
         (new, old)
+    }
+
+    /// Returns the Pods of the Rollout's Experiments.
+    pub(super) fn experiment(&self, world: &World) -> Size {
+        let objects = |kind: Kind| world.api.objects(&kind, Some(&self.namespace)).into_iter();
+        let ours = objects(Kind::EXPERIMENT).filter(|found| is_owned_by(found, &self.uid));
+        let owners: Vec<Arc<Value>> = ours.collect();
+        let mut size = Size::default();
+        for set in objects(Kind::REPLICA_SET) {
+            let is_ours = |owner: &Arc<Value>| is_owned_by(&set, text(owner, "/metadata/uid"));
+            if owners.iter().any(is_ours) {
+                add(&set, &mut size);
+            }
+        }
+        size
+    }
+
+    /// Returns what leads to the new version besides the weight: routes that steps set, the preview Service.
+    pub(super) fn routes(&self, world: &World, spec: &RolloutSpec) -> Vec<String> {
+        let preview = spec.strategy.blue_green.iter().filter_map(|b| b.preview_service.as_deref());
+        let preview = preview
+            .filter(|name| self.service_hash(world, name).is_some_and(|hash| self.is_new(&hash)));
+        let Some(canary) = spec.strategy.canary.as_deref() else {
+            return preview.map(str::to_owned).collect();
+        };
+        let set: BTreeSet<&str> = canary.steps.iter().flatten().filter_map(route_name).collect();
+        let istio = canary.traffic_routing.iter().filter_map(|routing| routing.istio.as_ref());
+        let mut found: BTreeSet<String> = BTreeSet::new();
+        for named in istio.flat_map(|istio| istio.all_virtual_services()) {
+            let route = self.virtual_service(world, named);
+            let entries = route.as_ref().and_then(|route| route["spec"]["http"].as_array());
+            let names = entries.into_iter().flatten().map(|entry| text(entry, "/name"));
+            found.extend(names.filter(|name| set.contains(name)).map(str::to_owned));
+        }
+        found.into_iter().collect()
+    }
+
+    fn virtual_service(&self, world: &World, named: &IstioVirtualService) -> Option<Arc<Value>> {
+        let (name, namespace) =
+            named.name.split_once('.').unwrap_or((&named.name, &self.namespace));
+        world.api.get(&ObjectRef::namespaced(Kind::VIRTUAL_SERVICE, namespace, name))
     }
 
     /// Returns the percentage of the users' requests that the new version answers.
@@ -100,10 +136,7 @@ impl Versions {
         rule: Option<&str>,
         managed: &BTreeSet<&str>,
     ) -> Option<u32> {
-        let (name, namespace) =
-            named.name.split_once('.').unwrap_or((&named.name, &self.namespace));
-        let route = ObjectRef::namespaced(Kind::VIRTUAL_SERVICE, namespace, name);
-        let route = world.api.get(&route)?;
+        let route = self.virtual_service(world, named)?;
         let wanted = named.routes.as_deref().unwrap_or_default();
         let entries = ["http", "tls", "tcp"].into_iter().flat_map(|protocol| {
             route["spec"][protocol].as_array().map(Vec::as_slice).unwrap_or_default()
@@ -139,6 +172,22 @@ impl Versions {
         let host = text(to, "/host").split('.').next().unwrap_or_default();
         self.service_hash(world, host).unwrap_or_default()
     }
+}
+
+fn is_owned_by(object: &Value, uid: &str) -> bool {
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    owners.into_iter().flatten().any(|owner| owner["uid"] == *uid)
+}
+
+fn add(set: &Value, to: &mut Size) {
+    to.wanted += number(set, "/spec/replicas");
+    to.available += number(set, "/status/availableReplicas");
+}
+
+/// Returns the route that a step sets or removes.
+fn route_name(step: &CanaryStep) -> Option<&str> {
+    let header = step.set_header_route.as_ref().map(|route| route.name.as_str());
+    header.or_else(|| step.set_mirror_route.as_ref().map(|route| route.name.as_str()))
 }
 
 fn hash_label(labels: &Value) -> String {

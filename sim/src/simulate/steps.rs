@@ -54,6 +54,7 @@ fn step(step: &CanaryStep) -> Step {
 
 fn size(scale: &SetCanaryScale) -> String {
     match (scale.replicas, scale.weight, scale.match_traffic_weight) {
+        (Some(1), _, _) => "1 Pod".to_owned(),
         (Some(replicas), _, _) => format!("{replicas} Pods"),
         (None, Some(weight), _) => format!("{weight} %"),
         (None, None, Some(true)) => "as the weight".to_owned(),

@@ -181,3 +181,57 @@ fn a_template_that_is_not_there_is_a_problem_and_moves_nothing() {
     assert!(matches!(timeline.outcome, Outcome::Invalid { .. }), "{timeline:#?}");
     assert_eq!(weights(&timeline), [0]);
 }
+
+/// The canary with other steps first.
+fn canary_with(steps: &str) -> Input {
+    let istio = "istio: {virtualService: {name: web}}";
+    let text =
+        CANARY.replace("      - setWeight: 20\n", &format!("{steps}      - setWeight: 20\n"));
+    let mut input =
+        input(&text.replace(istio, &format!("{istio}, managedRoutes: [{{name: staff}}]")));
+    input.promote_after = Some(TimeDelta::zero());
+    input
+}
+
+/// What leads to the new version besides the weight, each state once.
+fn routes(timeline: &Timeline) -> Vec<Vec<String>> {
+    let mut routes: Vec<_> = timeline.samples.iter().map(|sample| sample.routes.clone()).collect();
+    routes.dedup();
+    routes
+}
+
+#[test]
+fn a_route_of_a_step_is_seen_while_it_is_there() {
+    let steps = "      - setCanaryScale: {replicas: 1}
+      - setHeaderRoute: {name: staff, match: [{headerName: x-staff, headerValue: {exact: '1'}}]}\n";
+    let timeline = played(&canary_with(steps));
+    assert!(matches!(timeline.outcome, Outcome::Promoted { .. }), "{timeline:#?}");
+    assert_eq!(routes(&timeline), [vec![], vec!["staff".to_owned()], vec![]]);
+    let words = |event: &&super::Event| event.text.starts_with("set the routes of steps");
+    let told = timeline.events.iter().find(words).map(|event| event.kind);
+    assert_eq!(told, Some(super::EventKind::Action));
+}
+
+#[test]
+fn a_preview_service_is_seen_once_it_selects_the_new_version() {
+    let (head, _) = CANARY.split_once("    canary:").unwrap();
+    let strategy = "    blueGreen: {activeService: web, previewService: web-preview}\n";
+    let timeline = played(&input(&format!("{head}{strategy}")));
+    assert_eq!(routes(&timeline), [vec![], vec!["web-preview".to_owned()]]);
+}
+
+#[test]
+fn pods_of_an_experiment_are_counted_apart_and_named_by_its_name() {
+    let steps = "      - experiment:
+          duration: 10s
+          scaleDownDelaySeconds: 0
+          templates: [{name: trial, specRef: canary, replicas: 2}]\n";
+    let timeline = played(&canary_with(steps));
+    assert!(matches!(timeline.outcome, Outcome::Promoted { .. }), "{timeline:#?}");
+    let most = timeline.samples.iter().map(|sample| sample.experiment.available).max();
+    assert_eq!(most, Some(2));
+    assert!(timeline.samples.last().unwrap().experiment.is_empty());
+    let of_trial = |event: &&super::Event| event.text.contains("-trial from 0 to 2");
+    let said = &timeline.events.iter().find(of_trial).unwrap().text;
+    assert!(!said.contains("new version"), "{said}");
+}

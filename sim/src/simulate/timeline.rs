@@ -66,6 +66,13 @@ pub struct Sample {
     pub step: Option<u32>,
     /// Phase of the Rollout.
     pub phase: String,
+    /// What leads to the new version besides the weight: routes that steps set, and the preview Service once it selects the new
+    /// version. Absent if there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
+    /// Pods of Experiments of the Rollout. Absent if there are none.
+    #[serde(skip_serializing_if = "Size::is_empty")]
+    pub experiment: Size,
 }
 
 /// Pods of a version.
@@ -76,6 +83,13 @@ pub struct Size {
     pub wanted: u32,
     /// Available.
     pub available: u32,
+}
+
+impl Size {
+    /// Returns whether there are no Pods, and none wanted.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Something that happened.

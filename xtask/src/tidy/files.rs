@@ -40,6 +40,18 @@ const DOCUMENTS: &[&str] = &[
     "docs/bug-ledger.md",
     "docs/install.md",
     "docs/simulate.md",
+    "docs/README.md",
+    "docs/strategies/canary-istio.md",
+    "docs/strategies/canary-basic.md",
+    "docs/strategies/blue-green.md",
+    "docs/strategies/common.md",
+    "docs/steps/set-weight.md",
+    "docs/steps/pause.md",
+    "docs/steps/set-canary-scale.md",
+    "docs/steps/set-header-route.md",
+    "docs/steps/set-mirror-route.md",
+    "docs/steps/analysis.md",
+    "docs/steps/experiment.md",
     "docs/invariants.md",
 ];
 

@@ -1,12 +1,15 @@
-//! A played update as a picture: traffic, steps, Pods and analysis over time.
+//! A played update as a picture: traffic, steps, routes, Pods and analysis over time.
 //!
 //! The text is the same on every machine: plain arithmetic, one decimal, no measuring of fonts.
 
 use std::fmt::{Display, Write as _};
 
-use sluice_sim::simulate::{EventKind, Outcome, Sample, Timeline};
+use sluice_sim::simulate::{Outcome, Sample, Timeline};
 
 use super::text::{bare, length, summary};
+
+mod lanes;
+mod legend;
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 150.0;
@@ -15,6 +18,7 @@ const TRAFFIC: f64 = 140.0;
 const PODS: f64 = 90.0;
 const LANE: f64 = 22.0;
 const GAP: f64 = 26.0;
+const LINE: f64 = 17.0;
 
 const INK: &str = "#0f172a";
 const MUTED: &str = "#64748b";
@@ -26,21 +30,29 @@ const GOOD: &str = "#15803d";
 const BAD: &str = "#dc2626";
 const WAIT: &str = "#b45309";
 const UNSURE: &str = "#7c3aed";
+const TRIAL: &str = "#0d9488";
 
 /// Draws the picture.
 pub(super) fn draw(timeline: &Timeline) -> String {
-    let mut picture = Picture { out: String::new(), y: 84.0, end: span(timeline) };
+    let ending = ending(timeline);
+    let shown = wrapped(&ending, 120, 2);
+    let top = if shown.len() > 1 { 84.0 + LINE } else { 84.0 };
+    let mut picture = Picture::new(top, span(timeline));
     picture.traffic(timeline);
-    if !timeline.steps.is_empty() {
+    if timeline.steps.is_empty() {
+        picture.phases(timeline);
+    } else {
         picture.steps(timeline);
     }
+    picture.routes(timeline);
     picture.pods(timeline);
     picture.analysis(timeline);
     let bottom = picture.y;
     picture.axis(bottom);
-    picture.marks(timeline, bottom);
+    let marks = legend::marks(timeline);
+    picture.marks(&marks, top - 4.0, bottom);
     picture.y += 44.0;
-    picture.legend(timeline);
+    picture.legend(timeline, &marks);
     let height = picture.y + 12.0;
     let mut text = String::new();
     let _ = writeln!(
@@ -52,9 +64,9 @@ pub(super) fn draw(timeline: &Timeline) -> String {
         f(height)
     );
     let title = format!("Rollout {}/{}", timeline.namespace, timeline.name);
-    let _ = writeln!(text, "<title>{}: {}</title>", escaped(&title), escaped(&ending(timeline)));
+    let _ = writeln!(text, "<title>{}: {}</title>", escaped(&title), escaped(&ending));
     let _ = writeln!(text, r##"<rect width="100%" height="100%" fill="#ffffff"/>"##);
-    text.push_str(&head(timeline, &title));
+    text.push_str(&head(timeline, &title, &shown));
     text.push_str(&picture.out);
     text.push_str("</svg>\n");
     text
@@ -65,10 +77,10 @@ fn span(timeline: &Timeline) -> f64 {
     (timeline.end_seconds * 1.02).max(5.0)
 }
 
-fn head(timeline: &Timeline, title: &str) -> String {
+fn head(timeline: &Timeline, title: &str, ending: &[String]) -> String {
     let mut text = String::new();
     let line = format!("{} → {}; {}", timeline.before, timeline.after, summary(timeline));
-    let (color, words) = (tone(&timeline.outcome), ending(timeline));
+    let color = tone(&timeline.outcome);
     let _ = writeln!(
         text,
         r#"<text x="24" y="28" font-size="17" font-weight="600" fill="{INK}">{}</text>"#,
@@ -79,11 +91,16 @@ fn head(timeline: &Timeline, title: &str) -> String {
         r#"<text x="24" y="47" fill="{MUTED}">{}</text>"#,
         escaped(&cut(&line, 140))
     );
-    let _ = writeln!(
-        text,
-        r#"<text x="24" y="66" font-weight="600" fill="{color}">{}</text>"#,
-        escaped(&cut(&words, 120))
-    );
+    let mut y = 66.0;
+    for words in ending {
+        let _ = writeln!(
+            text,
+            r#"<text x="24" y="{}" font-weight="600" fill="{color}">{}</text>"#,
+            f(y),
+            escaped(words)
+        );
+        y += LINE;
+    }
     text
 }
 
@@ -122,9 +139,15 @@ struct Picture {
     out: String,
     y: f64,
     end: f64,
+    /// Whether there was no room for the words of a step.
+    lacks_words: bool,
 }
 
 impl Picture {
+    fn new(top: f64, end: f64) -> Self {
+        Self { out: String::new(), y: top, end, lacks_words: false }
+    }
+
     fn x(&self, seconds: f64) -> f64 {
         LEFT + (WIDTH - LEFT - RIGHT) * (seconds.max(0.0) / self.end).min(1.0)
     }
@@ -173,183 +196,6 @@ impl Picture {
         path
     }
 
-    fn traffic(&mut self, timeline: &Timeline) {
-        let (top, bottom) = (self.y, self.y + TRAFFIC);
-        self.name(top + 12.0, "Traffic");
-        let width = WIDTH - LEFT - RIGHT;
-        self.line(format_args!(
-            r#"<rect x="{}" y="{}" width="{}" height="{}" fill="{OLD}"/>"#,
-            f(LEFT),
-            f(top),
-            f(width),
-            f(TRAFFIC)
-        ));
-        if !timeline.samples.is_empty() {
-            let y = |sample: &Sample| bottom - TRAFFIC * f64::from(sample.weight) / 100.0;
-            let path = self.stairs(&timeline.samples, y);
-            self.line(format_args!(
-                r#"<path d="{path}V{}H{}Z" fill="{NEW}"/>"#,
-                f(bottom),
-                f(LEFT)
-            ));
-        }
-        for percent in [0.0, 50.0, 100.0] {
-            let y = bottom - TRAFFIC * percent / 100.0;
-            self.label(y + 4.0, &format!("{percent} %"));
-            self.rule(y);
-        }
-        self.y = bottom + GAP;
-    }
-
-    fn steps(&mut self, timeline: &Timeline) {
-        let top = self.y - 10.0;
-        self.name(top + 15.0, "Steps");
-        let total = timeline.steps.len();
-        let mut begin: Option<(usize, f64)> = None;
-        let mut spans: Vec<(usize, f64, f64)> = Vec::new();
-        // After an abort the status begins with the first step again, but nobody is on the way.
-        let step_of = |sample: &Sample| sample.step.filter(|_| sample.phase != "Degraded");
-        let ends = timeline.samples.iter().skip(1);
-        let ends = ends.map(|sample| (step_of(sample), sample.at_seconds));
-        for (step, at) in ends.chain([(None, self.end)]) {
-            let step = step.and_then(|step| usize::try_from(step).ok()).filter(|s| *s < total);
-            if begin.map(|(known, _)| known) != step {
-                spans.extend(begin.map(|(known, since)| (known, since, at)));
-                begin = step.map(|step| (step, at));
-            }
-        }
-        for (step, since, until) in spans {
-            let (x, width) = (self.x(since), self.x(until) - self.x(since));
-            let fill = if timeline.steps[step].waits_for_person { "#fde68a" } else { "#dbeafe" };
-            self.line(format_args!(
-                r##"<rect x="{}" y="{}" width="{}" height="{LANE}" fill="{fill}" stroke="#ffffff"/>"##,
-                f(x),
-                f(top),
-                f(width.max(1.0))
-            ));
-            // About seven units for each character; the number alone if there is no more room.
-            let words = format!("{} {}", step + 1, timeline.steps[step].text);
-            let number = (step + 1).to_string();
-            let room = |text: &str| {
-                7.0 * f64::from(u32::try_from(text.chars().count()).unwrap_or(u32::MAX))
-            };
-            let shown = [words, number].into_iter().find(|text| room(text) + 6.0 <= width);
-            if let Some(shown) = shown {
-                self.line(format_args!(
-                    r#"<text x="{}" y="{}" fill="{INK}">{}</text>"#,
-                    f(x + 4.0),
-                    f(top + 15.0),
-                    escaped(&shown)
-                ));
-            }
-        }
-        self.y = top + LANE + GAP - 8.0;
-    }
-
-    fn pods(&mut self, timeline: &Timeline) {
-        let (top, bottom) = (self.y, self.y + PODS);
-        self.name(top + 12.0, "Pods");
-        let sizes = timeline.samples.iter().flat_map(|sample| {
-            [sample.new.wanted, sample.old.wanted, sample.new.available, sample.old.available]
-        });
-        let most = sizes.chain([timeline.replicas, 1]).max().unwrap_or(1);
-        let y_of = |count: u32| bottom - PODS * f64::from(count) / f64::from(most);
-        for count in [0, most] {
-            self.label(y_of(count) + 4.0, &count.to_string());
-            self.rule(y_of(count));
-        }
-        if !timeline.samples.is_empty() {
-            let samples = &timeline.samples;
-            let lines = [
-                (self.stairs(samples, |s| y_of(s.old.wanted)), OLD_LINE, "1", "4 3"),
-                (self.stairs(samples, |s| y_of(s.old.available)), OLD_LINE, "2.5", "none"),
-                (self.stairs(samples, |s| y_of(s.new.wanted)), NEW, "1", "4 3"),
-                (self.stairs(samples, |s| y_of(s.new.available)), NEW, "2.5", "none"),
-            ];
-            for (path, color, width, dash) in lines {
-                self.line(format_args!(
-                    r#"<path d="{path}" fill="none" stroke="{color}" stroke-width="{width}" stroke-dasharray="{dash}"/>"#
-                ));
-            }
-        }
-        self.y = bottom + GAP;
-    }
-
-    fn analysis(&mut self, timeline: &Timeline) {
-        let mut names: Vec<&str> = Vec::new();
-        for measurement in timeline.analysis.iter().flat_map(|run| &run.measurements) {
-            if !names.contains(&measurement.metric.as_str()) {
-                names.push(&measurement.metric);
-            }
-        }
-        if names.is_empty() {
-            return;
-        }
-        self.y -= 8.0;
-        let first = self.y;
-        for name in names {
-            let middle = self.y + LANE / 2.0;
-            self.label(middle + 4.0, name);
-            let runs = timeline.analysis.iter();
-            for run in runs.filter(|run| run.measurements.iter().any(|m| m.metric == name)) {
-                let end = run.ended_seconds.unwrap_or(self.end);
-                let (from, to) = (self.x(run.started_seconds), self.x(end));
-                self.line(format_args!(
-                    r##"<path d="M{} {}H{}" stroke="#94a3b8" stroke-width="2"/>"##,
-                    f(from),
-                    f(middle),
-                    f(to)
-                ));
-                for measurement in run.measurements.iter().filter(|m| m.metric == name) {
-                    let x = self.x(measurement.at_seconds);
-                    let said = format!("{}: {}", measurement.value, measurement.phase);
-                    self.dot(x, middle, &measurement.phase, &said);
-                }
-            }
-            self.y += LANE;
-        }
-        self.name(first - 2.0, "Analysis");
-        self.y += GAP - 12.0;
-    }
-
-    /// Phases differ in form as well as in colour.
-    fn dot(&mut self, x: f64, y: f64, phase: &str, said: &str) {
-        let (x0, x1, y0, y1) = (x - 4.5, x + 4.5, y - 4.5, y + 4.5);
-        let said = escaped(said);
-        let form = match phase {
-            "Successful" => {
-                format!(r#"<circle cx="{}" cy="{}" r="4" fill="{GOOD}">"#, f(x), f(y))
-            }
-            "Failed" => format!(
-                r#"<path d="M{} {}L{} {}M{} {}L{} {}" stroke="{BAD}" stroke-width="3">"#,
-                f(x0),
-                f(y0),
-                f(x1),
-                f(y1),
-                f(x0),
-                f(y1),
-                f(x1),
-                f(y0)
-            ),
-            "Inconclusive" => format!(
-                r#"<rect x="{}" y="{}" width="8" height="8" fill="{UNSURE}">"#,
-                f(x - 4.0),
-                f(y - 4.0)
-            ),
-            _ => format!(
-                r#"<path d="M{} {}L{} {}L{} {}Z" fill="{WAIT}">"#,
-                f(x),
-                f(y0),
-                f(x1),
-                f(y1),
-                f(x0),
-                f(y1)
-            ),
-        };
-        let name = form[1..].split(' ').next().unwrap_or("path").to_owned();
-        self.line(format_args!("{form}<title>{said}</title></{name}>"));
-    }
-
     fn axis(&mut self, y: f64) {
         self.rule(y);
         let step = tick(self.end);
@@ -365,73 +211,6 @@ impl Picture {
                 length(at)
             ));
             at += step;
-        }
-    }
-
-    /// What people did, and how it ended.
-    fn marks(&mut self, timeline: &Timeline, bottom: f64) {
-        let users = timeline.events.iter().filter(|event| event.kind == EventKind::User).skip(1);
-        let mut marks: Vec<(f64, &str, String)> =
-            users.map(|event| (event.at_seconds, UNSURE, event.text.clone())).collect();
-        match &timeline.outcome {
-            Outcome::Promoted { at_seconds } => marks.push((*at_seconds, GOOD, "promoted".into())),
-            Outcome::Aborted { at_seconds, .. } => marks.push((*at_seconds, BAD, "aborted".into())),
-            Outcome::Paused { .. }
-            | Outcome::Stuck { .. }
-            | Outcome::Invalid { .. }
-            | Outcome::NotInstalled { .. }
-            | Outcome::Unfinished { .. }
-            | Outcome::Violation { .. } => {}
-        }
-        for (at, color, said) in marks {
-            let x = self.x(at);
-            self.line(format_args!(
-                r#"<path d="M{} 80V{}" stroke="{color}" stroke-dasharray="3 3"><title>{}</title></path>"#,
-                f(x),
-                f(bottom),
-                escaped(&said)
-            ));
-        }
-    }
-
-    fn legend(&mut self, timeline: &Timeline) {
-        let y = self.y;
-        let entries = [(NEW, "new version"), (OLD_LINE, "former version")];
-        let mut x = LEFT;
-        for (color, text) in entries {
-            self.line(format_args!(
-                r#"<rect x="{}" y="{}" width="11" height="11" fill="{color}"/><text x="{}" y="{}" fill="{INK}">{text}</text>"#,
-                f(x),
-                f(y - 10.0),
-                f(x + 17.0),
-                f(y)
-            ));
-            x += 130.0;
-        }
-        self.line(format_args!(
-            r#"<text x="{}" y="{}" fill="{MUTED}">Pods: solid is available, dashed is wanted</text>"#,
-            f(x),
-            f(y)
-        ));
-        if timeline.analysis.iter().any(|run| !run.measurements.is_empty()) {
-            let forms = [
-                ("Successful", "passes"),
-                ("Failed", "fails"),
-                ("Inconclusive", "inconclusive"),
-                ("Error", "error"),
-            ];
-            let mut x = LEFT;
-            self.y += 20.0;
-            let y = self.y;
-            for (phase, text) in forms {
-                self.dot(x + 5.0, y - 4.5, phase, text);
-                self.line(format_args!(
-                    r#"<text x="{}" y="{}" fill="{INK}">{text}</text>"#,
-                    f(x + 17.0),
-                    f(y)
-                ));
-                x += 110.0;
-            }
         }
     }
 }
@@ -457,6 +236,23 @@ fn cut(text: &str, most: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(most - 1).chain(['…']).collect()
+}
+
+/// Breaks text into lines of so many characters at most; the last line that there may be is cut.
+fn wrapped(text: &str, width: usize, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        let fits = |line: &String| line.chars().count() + 1 + word.chars().count() <= width;
+        let is_full = lines.len() == most;
+        match lines.last_mut() {
+            Some(line) if fits(line) || is_full => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|line| cut(line, width)).collect()
 }
 
 fn escaped(text: &str) -> String {

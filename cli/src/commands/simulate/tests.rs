@@ -3,7 +3,7 @@ use std::ffi::OsString;
 use crate::arguments::{Arguments, Command, Dialect, SimulateArguments};
 use crate::style::Style;
 
-const CHECKOUT: &str = include_str!("../../../tests/fixtures/simulate-checkout.yaml");
+const CHECKOUT: &str = include_str!("../../../../docs/examples/checkout.yaml");
 const SEED: &str = include_str!("../../../tests/fixtures/seed-api.yaml");
 const PLAIN: Style = Style { color: false, ascii: false };
 

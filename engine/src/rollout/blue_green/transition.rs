@@ -92,7 +92,7 @@ fn before_switch(
     }
     if !s.is_ready() {
         report.waits(pods(s, s.wanted_size()), None);
-        return Transition::Stay;
+        return without_pods(s, wake);
     }
     if s.skips_steps() || s.has_passed() {
         return Transition::Stay;
@@ -120,6 +120,18 @@ fn before_switch(
         None if grows || s.has_pause(pause::BLUE_GREEN) => Transition::CheckPoint,
         // The switch itself is an action; that the pause is over stays visible until it is done.
         Some(PauseState::Over) | None => Transition::Stay,
+    }
+}
+
+/// Pods are missing in the pause: it ends with its time all the same, so that the progress deadline counts again.
+fn without_pods(s: &BlueGreen<'_>, wake: &mut Option<Wake>) -> Transition {
+    match s.pause().filter(|_| s.has_pause(pause::BLUE_GREEN)) {
+        Some(PauseState::Over) => Transition::EndPause,
+        Some(PauseState::Until(at)) => {
+            *wake = Wake::earliest(wake.take(), Some(Wake { at, reason: WakeReason::PauseEnds }));
+            Transition::Stay
+        }
+        Some(PauseState::NotStarted | PauseState::UntilPromoted) | None => Transition::Stay,
     }
 }
 

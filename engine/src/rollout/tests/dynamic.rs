@@ -267,3 +267,32 @@ fn a_rung_whose_canary_does_not_get_smaller_is_left_all_the_same() {
     };
     assert_eq!(rung(&ladder), 0);
 }
+
+#[test]
+fn a_lower_weight_waits_until_the_stable_set_is_large_enough_whatever_the_threshold() {
+    let fields = "      dynamicStableScale: true
+      replicaProgressThreshold: {type: Pods, value: 1}
+      steps: [{setWeight: 60}, {pause: {duration: 10}}, {setWeight: 20}, {pause: {}}]\n";
+    let mut world = serving(&[HOSTS, fields], &[NETWORK]);
+    world.set_image("web:2");
+    world.run(Duration::minutes(1));
+    let state = (world.weight(), world.phase());
+    assert_eq!(state, (20, "Paused".into()), "{}", world.log.join("\n"));
+    world.check_history();
+}
+
+#[test]
+fn an_abort_waits_for_the_size_of_the_stable_set_whatever_the_threshold() {
+    let fields = "      dynamicStableScale: true
+      replicaProgressThreshold: {type: Pods, value: 1}
+      steps: [{setWeight: 60}, {pause: {}}]\n";
+    let mut world = serving(&[HOSTS, fields], &[NETWORK]);
+    world.set_image("web:2");
+    world.run(Duration::minutes(1));
+    assert_eq!(world.weight(), 60, "{}", world.log.join("\n"));
+    abort(&mut world);
+    world.run(Duration::minutes(1));
+    let state = (world.weight(), world.phase());
+    assert_eq!(state, (0, "Degraded".into()), "{}", world.log.join("\n"));
+    world.check_history();
+}

@@ -2,6 +2,7 @@
 
 use chrono::Duration;
 use serde_json::{Value, json};
+use sluice_crds::labels;
 use sluice_crds::object::Kind;
 
 use crate::rollout::template_hash::template_hash;
@@ -254,6 +255,35 @@ fn a_count_of_collisions_that_cannot_grow_is_no_end() {
 }
 
 #[test]
+fn an_instant_that_nobody_can_have_written_holds_nothing() {
+    let far = "9999-01-01T00:00:00Z";
+    let mut world = midway();
+    for (kind, name, key) in [
+        (Kind::VIRTUAL_SERVICE, "web", labels::ROUTED_AT),
+        (Kind::SERVICE, "web-stable", labels::SWITCHED_AT),
+        (Kind::SERVICE, "web-canary", labels::SWITCHED_AT),
+    ] {
+        world.edit(kind, name, |object| object["metadata"]["annotations"][key] = json!(far));
+    }
+    world.edit(Kind::VIRTUAL_SERVICE, "web", |route| {
+        // As if 60 % had been written, and undone, many times.
+        route["metadata"]["annotations"][labels::WROTE] = json!("web 60 9");
+        let to = &mut route["spec"]["http"][0]["route"];
+        (to[0]["weight"], to[1]["weight"]) = (json!(90), json!(10));
+    });
+    // As after any such fight: five minutes from now.
+    world.run(Duration::minutes(6));
+    assert_eq!(world.weight(), 60, "{}", world.log.join("\n"));
+    promote(&mut world);
+    let begun = world.now;
+    world.run(Duration::minutes(2));
+    assert_eq!(world.phase(), "Healthy", "{}", world.log.join("\n"));
+    assert_eq!(world.sizes().iter().sum::<i64>(), 5, "the old Pods are gone");
+    assert!(world.now - begun <= Duration::minutes(2));
+    world.check_history();
+}
+
+#[test]
 fn a_metrics_server_out_of_reach_is_said_by_the_rollout() {
     let mut world = serving(&[HOSTS, ANALYSIS], &[NETWORK, TEMPLATE]);
     world.set_image("web:2");
@@ -304,4 +334,32 @@ fn a_retry_that_overtakes_the_record_of_an_abort_gets_a_run_of_its_own() {
     finish_run(&mut world, "Successful", "");
     world.run(Duration::minutes(2));
     assert_eq!(world.phase(), "Healthy", "{}", world.log.join("\n"));
+}
+
+#[test]
+fn a_weight_that_is_held_for_a_time_is_a_weight_and_a_pause() {
+    for steps in [
+        "      steps: [{setWeight: 60, duration: 30}, {setWeight: 80}]\n",
+        "      steps: [{setWeight: 60}, {pause: {duration: 30}}, {setWeight: 80}]\n",
+    ] {
+        let mut world = serving(&[HOSTS, steps], &[NETWORK]);
+        world.edit_rollout(|r| {
+            r["spec"]["progressDeadlineSeconds"] = json!(60);
+            r["spec"]["progressDeadlineAbort"] = json!(true);
+        });
+        world.set_image("web:2");
+        world.run(Duration::seconds(10));
+        assert_eq!(world.weight(), 60, "{steps}{}", world.log.join("\n"));
+        let (_, canary) = hashes(&world);
+        world.healthy.insert(canary, 2);
+        world.settle();
+        assert_eq!(world.weight(), 40, "{steps}{}", world.log.join("\n"));
+        world.run(Duration::seconds(40));
+        assert_eq!(world.phase(), "Progressing", "{steps}{}", world.log.join("\n"));
+        assert_eq!(world.weight(), 40, "{steps}{}", world.log.join("\n"));
+        world.run(Duration::seconds(90));
+        assert_eq!(world.phase(), "Degraded", "{steps}{}", world.log.join("\n"));
+        assert_eq!(world.weight(), 0, "{steps}{}", world.log.join("\n"));
+        world.check_history();
+    }
 }

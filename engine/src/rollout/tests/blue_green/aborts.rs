@@ -284,3 +284,50 @@ fn a_superseded_version_that_dies_under_its_users_gives_them_to_the_stable_one()
     place(&world, "point the active Service");
     world.check_history();
 }
+
+#[test]
+fn a_preview_that_is_lost_in_a_timed_pause_is_taken_back_at_the_deadline() {
+    for fields in [
+        "      autoPromotionSeconds: 30\n",
+        "      autoPromotionSeconds: 30\n      previewReplicaCount: 1\n",
+    ] {
+        let mut world = serving(&[fields]);
+        world.edit_rollout(|rollout| {
+            rollout["spec"]["progressDeadlineSeconds"] = json!(60);
+            rollout["spec"]["progressDeadlineAbort"] = json!(true);
+        });
+        world.set_image(V2);
+        world.run(Duration::seconds(10));
+        assert_eq!(pauses(&world), ["BlueGreenPause"]);
+        set_healthy(&mut world, V2, 0);
+        world.run(Duration::seconds(40));
+        assert_eq!(
+            (world.phase(), pauses(&world)),
+            ("Progressing".into(), vec![]),
+            "{}",
+            log_of(&world)
+        );
+        world.run(Duration::seconds(90));
+        assert_eq!(
+            (users(&world), world.phase()),
+            (V1.into(), "Degraded".into()),
+            "{}",
+            log_of(&world)
+        );
+        world.check_history();
+    }
+}
+
+#[test]
+fn a_timed_pause_that_is_over_while_a_pod_is_missing_is_not_asked_for_again() {
+    let mut world = serving(&["      autoPromotionSeconds: 30\n"]);
+    world.set_image(V2);
+    world.run(Duration::seconds(10));
+    set_healthy(&mut world, V2, 3);
+    world.run(Duration::seconds(40));
+    assert_eq!(users(&world), V1);
+    set_healthy(&mut world, V2, 4);
+    world.run(Duration::seconds(5));
+    assert_eq!(users(&world), V2, "{}", log_of(&world));
+    world.check_history();
+}
