@@ -258,12 +258,12 @@ fn by_switch() -> Rows {
         ("blue-green: a Pod fails", blue_green(preview, &[Abort]).pod_fails()),
         ("blue-green: Pods one by one", blue_green(plain, &[Abort]).of(3).one_by_one()),
         ("blue-green: replicas", blue_green(preview, &[Replicas(3), Abort])),
-        ("blue-green: no replicas", blue_green(plain, &[Replicas(0), Replicas(2)])),
+        ("blue-green: no replicas", blue_green(plain, &[Replicas(0), Abort])),
         ("blue-green: a hurry", blue_green(BlueGreen { hurries: true, ..plain }, &[Abort]).crash()),
         ("blue-green: judged before", blue_green(before, &[Retry]).answers(1, 1, 0)),
         ("blue-green: judged after", blue_green(after, &[Retry]).answers(1, 1, 0)),
         ("blue-green: judged after, crash", blue_green(after, &[Abort]).answers(1, 0, 0).crash()),
-        ("blue-green: judged twice", blue_green(both, &[NewRevision]).answers(1, 0, 1)),
+        ("blue-green: judged twice", blue_green(both, &[Abort]).answers(1, 0, 0)),
         ("blue-green: others", blue_green(preview, &[Abort]).others(&[Foreign::Stable])),
     ]
 }

@@ -198,7 +198,8 @@ fn bounds(dice: &mut Dice) -> Bounds {
     }
     let protocols = [Protocol::Http, Protocol::Http, Protocol::Tcp, Protocol::HttpAndTls];
     // Routes of steps are HTTP routes.
-    let leads = steps.iter().any(|step| matches!(step, Step::Header | Step::Mirror));
+    let leads = &|step: &Step| matches!(step, Step::Header | Step::NoHeader | Step::Mirror);
+    let leads = steps.iter().any(leads);
     Bounds {
         replicas,
         steps,

@@ -37,8 +37,9 @@ pub(super) fn capacity(s: &BlueGreen<'_>, abort: &Abort) -> Capacity {
             resize(s, older, s.n, true, &mut out);
             continue;
         }
-        let named = named_by_service(s, hash) && !seeded!(ReachedVersionGoes);
-        if named || holds_old(s) {
+        // An update that was taken back shows testers nothing new: what they saw before it is not kept for them either.
+        let shown = named_by_service(s, hash) && s.status().aborted_at.is_none();
+        if (shown && !seeded!(ReachedVersionGoes)) || holds_old(s) {
             continue;
         }
         waiting += 1;
