@@ -208,7 +208,8 @@ fn promote(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>)
     status.aborted_at = None;
     forget_pauses(status);
     let canary = s.rollout.spec.strategy.canary.as_deref();
-    if let Some(stable) = canary.and_then(|canary| after_promotion(s.status(), canary)) {
+    let swapped = canary.and_then(|canary| after_promotion(s.status(), canary));
+    if let Some(stable) = swapped.filter(|_| !seeded!(RolesNeverSwap)) {
         status.canary.get_or_insert_with(CanaryStatus::default).stable_ping_pong = Some(stable);
     }
     let more = i64::from(!seeded!(PromotionUncounted));
