@@ -70,6 +70,7 @@ impl Solo {
                 rules: FenceRules::ALL,
             },
             facts: BTreeMap::new(),
+            refused_evictions: BTreeMap::new(),
         }
     }
 

@@ -10,8 +10,8 @@ use sluice_crds::rollout::status::SluiceStatus;
 use sluice_crds::rollout::strategy::{BlueGreenStrategy, CanaryStrategy, Strategy};
 use sluice_crds::rollout::{CanaryStep, RolloutRecord, RolloutStatus};
 
-use super::replicas::Threshold;
 use super::ephemeral;
+use super::replicas::Threshold;
 use super::spec_facts::SpecFacts;
 use crate::view::{ReplicaSetRecord, RolloutView};
 
