@@ -25,6 +25,7 @@ fn ask(api: &mut ApiServer, at: DateTime<chrono::Utc>, shape: &Shape) -> (u16, V
         Reply::Json { code, body } => (code, body),
         Reply::Text(text) => (200, json!(text)),
         Reply::Watch(mut watch) => {
+            assert!(shape.is_watch, "{} is answered by a watch", shape.name);
             let events = api.watched(&mut watch);
             match events {
                 Ok(events) => (200, events.into_iter().map(|event| event.body).collect()),

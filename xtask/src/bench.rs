@@ -46,7 +46,9 @@ fn machine() -> String {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory = memory
         .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok())
+        .find_map(|line| {
+            line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+        })
         .map_or(0_u64, |kilobytes| kilobytes / (1 << 20));
     format!("{model}, {cores} cores, {memory} GiB")
 }
