@@ -41,7 +41,7 @@ pub async fn record(kubeconfig: &Path, out: &Path) -> Result<usize> {
         let shape = filled(&shape, &saved);
         let (code, body) = ask(&client, &shape).await.with_context(|| shape.name.clone())?;
         ensure!(
-            answers.len() > 0 || code == 201,
+            !answers.is_empty() || code == 201,
             "the namespace `{NAMESPACE}` is there already\nhint: record on a fresh bed"
         );
         if let Some(name) = &shape.saved {

@@ -193,15 +193,14 @@ impl State {
     fn renumber(&mut self) {
         // Version 0 is none.
         let mut known = [1_u64; SLOTS];
-        for slot in 0..SLOTS {
-            let mut mask = 1 | bit(self.truth.version[slot]);
+        for (slot, mask) in known.iter_mut().enumerate() {
+            *mask |= bit(self.truth.version[slot]);
             for leader in &mut self.leaders {
                 if leader.awaited[slot] <= leader.cache.version[slot] {
                     leader.awaited[slot] = 0;
                 }
-                mask |= bit(leader.cache.version[slot]) | bit(leader.awaited[slot]);
+                *mask |= bit(leader.cache.version[slot]) | bit(leader.awaited[slot]);
             }
-            known[slot] = mask;
         }
         let plans = self.leaders.iter().flat_map(|leader| leader.plan.as_slice());
         for flight in plans.chain(self.late.as_slice()) {
