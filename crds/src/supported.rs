@@ -5,6 +5,7 @@
 //! every field of every schema, so a new field cannot be forgotten here.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -85,29 +86,37 @@ pub use application::SYNC_OPTIONS;
 /// AnalysisTemplates here.
 pub fn feature(kind: &str, path: &str) -> Option<&'static Feature> {
     let kind = if kind == "ClusterAnalysisTemplate" { "AnalysisTemplate" } else { kind };
-    let rows = FEATURES.iter().flat_map(|rows| rows.iter()).filter(|row| row.kind == kind);
-    let mut best: Option<(usize, &'static Feature)> = None;
-    for row in rows {
-        let exactness = row.paths.iter().filter_map(|pattern| matched(pattern, path)).max();
-        if let Some(exactness) = exactness
-            && best.is_none_or(|(known, _)| exactness > known)
-        {
-            best = Some((exactness, row));
-        }
+    let index = INDEX.get(kind)?;
+    if let Some(row) = index.exact.get(path) {
+        return Some(row);
     }
-    best.map(|(_, row)| row)
+    // From the field itself upwards, so that the most exact row decides.
+    let cuts = path.rmatch_indices(['.', '[']).map(|(at, _)| &path[..at]);
+    std::iter::once(path).chain(cuts).find_map(|prefix| index.below.get(prefix).copied())
 }
 
-/// Returns how exact a pattern is for a path: its length, and more than any other for the path itself.
-fn matched(pattern: &str, path: &str) -> Option<usize> {
-    match pattern.strip_suffix(".**") {
-        None => (pattern == path).then_some(usize::MAX),
-        Some(prefix) => {
-            let rest = path.strip_prefix(prefix)?;
-            (rest.is_empty() || rest.starts_with(['.', '['])).then_some(prefix.len())
+/// The rows of a kind by path; of two rows for a path the first counts.
+#[derive(Default)]
+struct Index {
+    exact: BTreeMap<&'static str, &'static Feature>,
+    /// Paths that end in `.**`, without that.
+    below: BTreeMap<&'static str, &'static Feature>,
+}
+
+/// Every decision on a Rollout looks up every field of its spec.
+static INDEX: LazyLock<BTreeMap<&'static str, Index>> = LazyLock::new(|| {
+    let mut all: BTreeMap<&'static str, Index> = BTreeMap::new();
+    for row in FEATURES.iter().flat_map(|rows| rows.iter()) {
+        let index = all.entry(row.kind).or_default();
+        for path in row.paths {
+            match path.strip_suffix(".**") {
+                None => index.exact.entry(path).or_insert(row),
+                Some(prefix) => index.below.entry(prefix).or_insert(row),
+            };
         }
     }
-}
+    all
+});
 
 /// Returns what an object asks for that is not acted on, each at the uppermost field: states [`State::Accepted`] and
 /// [`State::Refused`]. Only `spec` and `operation` are looked at; `false`, empty texts, lists and objects ask for nothing.

@@ -48,6 +48,7 @@ mod routes;
 mod rules;
 mod services;
 mod situation;
+mod spec_facts;
 mod split;
 mod status;
 mod steps;

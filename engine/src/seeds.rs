@@ -108,6 +108,8 @@ defects! {
     StatusUnfenced Fence,
     /// Touches share a plan with what relies on them.
     TouchWithPlan Fence,
+    /// Users who go back wait for their turn behind capacity and switches.
+    UsersBackLast Order,
     /// Weight that is taken away waits for its turn behind capacity and switches.
     OrderAbortLast Order,
     /// Weight moves before destinations are switched.
@@ -166,6 +168,64 @@ defects! {
     SubsetsAtOnce Traffic,
     /// A field that somebody else keeps changing is written for ever.
     FightForever Traffic,
+    /// Users are switched to a version that has not all its Pods.
+    SwitchUnsaturated Traffic,
+    /// Users are switched before the preview Service lists the Pods.
+    SwitchUnlisted Traffic,
+    /// Users and testers are switched in one plan.
+    SwitchWithPreview Traffic,
+    /// Testers are sent to a version without Pods.
+    PreviewOfNothing Traffic,
+    /// An abort leaves users where they are.
+    UsersStay Traffic,
+    /// Users go back only while the failed version is healthy (Argo Rollouts: a crash after the switch keeps them there).
+    BackNeedsFailed Traffic,
+    /// Users go back to a version without Pods.
+    BackOntoNothing Traffic,
+    /// A destination of TLS or TCP keeps its weight.
+    OtherProtocolsForgotten Traffic,
+    /// Full promotion gives the canary more than the stable set has given up.
+    FullAtOnce Traffic,
+    /// A stable set that grows gets weight before its Pods are listed.
+    BackUnlisted Traffic,
+    /// A route of a step stays after the abort.
+    RuleAfterAbort Traffic,
+    /// A route of a step stays after the promotion.
+    RuleAfterPromotion Traffic,
+    /// A route of a step leads to a canary that is not listed.
+    RuleUnready Traffic,
+    /// A route of a step comes one step late.
+    RuleOneStepLate Traffic,
+    /// The Services of a pair never swap roles.
+    RolesNeverSwap Traffic,
+    /// The Services of a pair are taken for what they were at first.
+    RolesForgotten Traffic,
+    /// The version that users reach is retired.
+    ReachedVersionGoes Size,
+    /// The failed version goes while users reach it.
+    FailedVersionGoes Size,
+    /// The former version goes without its delay.
+    FormerGoesAtOnce Size,
+    /// The former version goes before proxies follow the switch.
+    FormerGoesUnsettled Size,
+    /// The preview never gets its full size.
+    PreviewStaysSmall Size,
+    /// A stable set that follows its share forgets what it carries.
+    StableForgetsPresent Size,
+    /// A stable set that follows its share forgets what it is to carry.
+    StableForgetsGoal Size,
+    /// A stable set that follows its share has one Pod fewer.
+    StableOneLess Size,
+    /// A stable set that follows its share shrinks before proxies follow.
+    StableShrinksAtOnce Size,
+    /// An abort goes back in one step, not in those of the canary.
+    WayBackInOne Size,
+    /// An aborted canary keeps its Pods while the stable set grows.
+    AbortedNeverDrains Size,
+    /// A superseded set gives all its Pods back while it serves.
+    FormerDrainsDry Size,
+    /// A canary that only a route of a step leads to has no Pods.
+    RuleWithoutPods Size,
     /// A share of Pods is rounded down.
     ShareRoundsDown Size,
     /// A share of Pods is one too many.
@@ -264,6 +324,12 @@ defects! {
     PauseShort Step,
     /// A pause that a person ended begins again (Argo Rollouts 720).
     PauseAgain Step,
+    /// The pause before users are switched is passed over.
+    SwitchInPause Step,
+    /// A version becomes stable before its Service lists all Pods.
+    PromoteUnlisted Step,
+    /// The step of a route is over before the route is there.
+    RuleStepAtOnce Step,
     /// The progress deadline aborts nothing.
     DeadlineIgnored Step,
     /// A failed analysis aborts nothing.
@@ -278,6 +344,18 @@ defects! {
     StoppedRunCounts Analysis,
     /// Runs of an update that was taken back go on.
     RunsGoOn Analysis,
+    /// Users are switched without the analysis before.
+    SwitchUnjudged Analysis,
+    /// A version becomes stable without the analysis after the switch.
+    PromoteUnjudged Analysis,
+    /// The step of an experiment is over without it.
+    TrialSkipped Analysis,
+    /// A failed experiment aborts nothing.
+    TrialFailureIgnored Analysis,
+    /// An experiment that an abort ended counts after the retry.
+    StoppedTrialCounts Analysis,
+    /// Experiments of an update that was taken back go on.
+    TrialGoesOn Analysis,
     /// NaN proves something (Flagger 1095).
     NanIsEvidence Analysis,
     /// One consecutive error more than the limit is let through.

@@ -17,6 +17,7 @@ use sluice_crds::object::{Change, Kind, ObjectRef, Preconditions, Write};
 use sluice_engine::config::EngineConfig;
 use sluice_engine::fence::FenceRules;
 
+mod bounds;
 mod catalog;
 pub mod configurations;
 mod decide;
@@ -33,6 +34,9 @@ mod table;
 pub mod walk;
 mod words;
 
+pub use bounds::{
+    Answers, BlueGreen, Bounds, Foreign, Order, Promotion, Protocol, Routing, Step, Toggle,
+};
 pub use laws::Broken;
 
 use catalog::{Catalog, ROLLOUT, WriteId};
@@ -58,177 +62,6 @@ impl Rules {
     fn config(self) -> EngineConfig {
         EngineConfig { fence: self.fence, ..EngineConfig::default() }
     }
-}
-
-/// What a user may do, each once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Toggle {
-    /// Asks for an abort.
-    Abort,
-    /// Retries an aborted update.
-    Retry,
-    /// Writes a third template.
-    NewRevision,
-    /// Writes the first template again.
-    BackToStable,
-    /// Asks for full promotion.
-    PromoteFull,
-    /// Ends the present pause.
-    Resume,
-    /// Sets `spec.paused`.
-    Pause,
-    /// Takes `spec.paused` back.
-    Unpause,
-    /// Sets `spec.replicas`.
-    Replicas(u8),
-}
-
-/// A step of the strategy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
-    /// `setWeight`.
-    Weight(u8),
-    /// `pause` of 30 seconds.
-    Wait,
-    /// `pause` without end.
-    Pause,
-    /// `setCanaryScale` with `replicas`.
-    Scale(u8),
-    /// `setCanaryScale` with `weight`.
-    ScaleShare(u8),
-    /// `setCanaryScale` with `matchTrafficWeight`.
-    FollowWeight,
-    /// `analysis` with one measurement.
-    Analysis,
-}
-
-/// What tells the two versions apart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Routing {
-    /// Two Services.
-    Hosts,
-    /// Two subsets of a DestinationRule.
-    Subsets,
-    /// Nothing but the number of Pods: `maxSurge`, `maxUnavailable`.
-    Basic(u8, u8),
-}
-
-/// What somebody else may write, each once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Foreign {
-    /// The canary's weight; the stable destination gets the rest.
-    Weight(u8),
-    /// The stable Service, or both subsets, tell no revisions apart any more.
-    Stable,
-    /// Likewise the canary's Service.
-    Canary,
-}
-
-/// What may become of an analysis, besides that it passes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Answers {
-    /// Answers that fail it.
-    pub bad: u8,
-    /// Times that the metrics server cannot be reached.
-    pub unreachable: u8,
-    /// Deletions of a run.
-    pub vanished: u8,
-}
-
-/// The rollout, how much may go wrong, and how far to search.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Bounds {
-    /// `spec.replicas`.
-    pub replicas: u8,
-    /// The strategy's steps.
-    pub steps: Vec<Step>,
-    /// What tells the versions apart.
-    pub routing: Routing,
-    /// Whether an analysis runs beside the steps.
-    pub background: bool,
-    /// Writes whose outcome is unknown.
-    pub unknown: u8,
-    /// Writes that arrive twice.
-    pub duplicates: u8,
-    /// Crashes.
-    pub crashes: u8,
-    /// Pods that fail.
-    pub pod_failures: u8,
-    /// Whether Pods become available one by one, too.
-    pub one_by_one: bool,
-    /// Takeovers by the second process: 0 or 1.
-    pub takeovers: u8,
-    /// Whether watches and processes may stand still; only in the order of disturbances.
-    pub stalls: bool,
-    /// What the user may do.
-    pub toggles: Vec<Toggle>,
-    /// What may become of analyses.
-    pub answers: Answers,
-    /// What somebody else may write.
-    pub foreign: Vec<Foreign>,
-    /// In which order to search.
-    pub order: Order,
-    /// States after which to stop.
-    pub max_states: usize,
-}
-
-impl Default for Bounds {
-    /// Two Pods, one step, two Services, and nothing goes wrong.
-    fn default() -> Self {
-        Self {
-            replicas: 2,
-            steps: vec![Step::Weight(50)],
-            routing: Routing::Hosts,
-            background: false,
-            unknown: 0,
-            duplicates: 0,
-            crashes: 0,
-            pod_failures: 0,
-            one_by_one: false,
-            takeovers: 0,
-            stalls: false,
-            toggles: Vec::new(),
-            answers: Answers::default(),
-            foreign: Vec::new(),
-            order: Order::Events,
-            max_states: 100_000_000,
-        }
-    }
-}
-
-impl Bounds {
-    fn is_judged(&self) -> bool {
-        self.background || self.steps.contains(&Step::Analysis)
-    }
-
-    fn limits(&self) -> Limits {
-        let asked = self.toggles.iter().filter_map(|toggle| match toggle {
-            Toggle::Replicas(replicas) => Some(u32::from(*replicas)),
-            _ => None,
-        });
-        let n = u32::from(self.replicas);
-        let (surge, unavailable) = match self.routing {
-            Routing::Basic(surge, unavailable) => (u32::from(surge), u32::from(unavailable)),
-            Routing::Hosts | Routing::Subsets => (0, 0),
-        };
-        Limits {
-            is_routed: !matches!(self.routing, Routing::Basic(..)),
-            surge,
-            unavailable,
-            least: asked.clone().chain([n]).min().unwrap_or(n),
-            most: asked.chain([n]).max().unwrap_or(n),
-        }
-    }
-}
-
-/// In which order to search.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Order {
-    /// By the number of events: everything near the undisturbed run.
-    Events,
-    /// By the number of disturbances: from each, things take their calm course to the end, where they must have come to a good
-    /// rest. Reaches deep with few disturbances, at most this many.
-    Disturbances(usize),
 }
 
 /// A broken law and how it came to that.
@@ -330,9 +163,8 @@ impl Explorer {
         let toggle_writes =
             toggles.map(|toggle| catalog.intern_write(&toggle.write(), false)).collect();
         let foreign = bounds.foreign.iter();
-        let foreign_writes = foreign
-            .map(|foreign| catalog.intern_write(&foreign.write(bounds.routing), false))
-            .collect();
+        let foreign_writes =
+            foreign.map(|foreign| catalog.intern_write(&foreign.write(&bounds), false)).collect();
         Self {
             catalog,
             decider: Decider::new(rules.config()),
@@ -416,6 +248,7 @@ impl Explorer {
                 }
             } else if updated {
                 let facts = self.catalog.facts(state.truth.content[ROLLOUT]);
+                assert!(facts.stable != 0, "the first version is deployed: {:?}", self.bounds);
                 if facts.stable == facts.hash {
                     return Ok(seeds);
                 }

@@ -12,7 +12,9 @@ use sluice_engine::rollout::arithmetic;
 use sluice_engine::seeds::{Area, Defect, with};
 
 use crate::explore::lease::{self, LEASES};
-use crate::explore::{Answers, Bounds, Foreign, Order, Routing, Rules, Step, Toggle, explore};
+use crate::explore::{
+    Answers, BlueGreen, Bounds, Foreign, Order, Protocol, Routing, Rules, Step, Toggle, explore,
+};
 use crate::scenario::Scenario;
 
 /// What became of all defects.
@@ -57,26 +59,30 @@ pub fn run(threads: usize, only: Option<&str>, tell: &(dyn Fn(&str) + Sync)) -> 
     Report { caught: caught.into_inner(), all: defects.len() }
 }
 
-/// Returns the checks that catch the defect: the first of each kind, and no dear one after a cheap one.
+/// Returns the checks that catch the defect: the first of each kind, and no dear one after a cheap one. What is wrong with the
+/// fence or with an order shows under faults rather than in a scenario.
 fn catch(defect: Defect, scenarios: &[Golden], table: &str) -> Vec<String> {
     let mut caught = Vec::new();
     if with(defect, || quietly(arithmetic::table)).as_deref() != Some(table) {
         caught.push("unit table: the arithmetic".to_owned());
     }
-    caught.extend(with(defect, || by_scenarios(scenarios)));
     if defect.area() == Area::Lease {
         caught.extend(with(defect, by_lease));
     }
-    let needs_search = matches!(defect.area(), Area::Fence | Area::Order);
-    // What is caught already is looked for in a few searches only.
-    let searches = match (caught.is_empty(), needs_search) {
-        (true, _) => usize::MAX,
-        (false, true) => 3,
-        (false, false) => 0,
-    };
-    caught.extend(with(defect, || by_search(searches)));
+    let by_faults = matches!(defect.area(), Area::Fence | Area::Order);
+    let few = if by_faults { FEW } else { 0 };
+    caught.extend(with(defect, || by_search(few)));
+    if caught.is_empty() {
+        caught.extend(with(defect, || by_scenarios(scenarios)));
+    }
+    if caught.is_empty() {
+        caught.extend(with(defect, || by_search(usize::MAX)));
+    }
     caught
 }
+
+/// Searches in which a defect of the fence is looked for first.
+const FEW: usize = 4;
 
 fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
@@ -158,6 +164,8 @@ fn searches() -> Vec<(&'static str, Bounds)> {
         ..disturbed(Toggle::PromoteFull)
     };
     let near = || Bounds { max_states: 30_000, ..Bounds::default() };
+    let preview = BlueGreen { preview: true, ..BlueGreen::default() };
+    let judged = BlueGreen { before: true, after: true, ..preview };
     vec![
         ("abort, unknown", Bounds { unknown: 1, ..disturbed(Toggle::Abort) }),
         ("full, crash", Bounds { crashes: 1, ..back_and_forth() }),
@@ -196,6 +204,61 @@ fn searches() -> Vec<(&'static str, Bounds)> {
                 ..disturbed(Toggle::Retry)
             },
         ),
+        (
+            "blue-green",
+            Bounds {
+                routing: Routing::BlueGreen(preview),
+                toggles: vec![Toggle::Abort, Toggle::BackToStable],
+                crashes: 1,
+                ..near()
+            },
+        ),
+        (
+            "blue-green, replicas",
+            Bounds {
+                routing: Routing::BlueGreen(preview),
+                toggles: vec![Toggle::Replicas(3), Toggle::NewRevision],
+                ..near()
+            },
+        ),
+        (
+            "blue-green, judged",
+            Bounds {
+                routing: Routing::BlueGreen(judged),
+                answers: Answers { bad: 1, unreachable: 0, vanished: 0 },
+                pod_failures: 1,
+                toggles: vec![Toggle::Abort],
+                ..near()
+            },
+        ),
+        (
+            "dynamic",
+            Bounds { dynamic: true, toggles: vec![Toggle::Abort, Toggle::PromoteFull], ..near() },
+        ),
+        ("dynamic, new revision", Bounds { dynamic: true, ..disturbed(Toggle::NewRevision) }),
+        (
+            "ping-pong",
+            Bounds { routing: Routing::PingPong, crashes: 1, ..disturbed(Toggle::NewRevision) },
+        ),
+        (
+            "header route",
+            Bounds {
+                steps: vec![Step::Scale(1), Step::Header, Step::FollowWeight],
+                toggles: vec![Toggle::Abort, Toggle::Retry],
+                ..near()
+            },
+        ),
+        ("header and weight", Bounds { steps: vec![Step::Weight(50), Step::Header], ..near() }),
+        (
+            "experiment",
+            Bounds {
+                steps: vec![Step::Weight(50), Step::Experiment],
+                answers: Answers { bad: 1, unreachable: 0, vanished: 0 },
+                toggles: vec![Toggle::Abort, Toggle::Retry],
+                ..near()
+            },
+        ),
+        ("HTTP and TLS", Bounds { protocol: Protocol::HttpAndTls, ..near() }),
         (
             "everything near",
             Bounds { crashes: 1, unknown: 1, toggles: vec![Toggle::Abort], ..near() },

@@ -128,7 +128,7 @@ impl<'a> BlueGreen<'a> {
             return self.n;
         }
         let count = u32::try_from(count).unwrap_or(0);
-        match (self.has_passed(), self.is_paused_by_user()) {
+        match (self.has_passed() && !seeded!(PreviewStaysSmall), self.is_paused_by_user()) {
             (false, _) => count,
             (true, false) => self.n,
             // What is there stays: a pause takes nothing away.
@@ -144,7 +144,8 @@ impl<'a> BlueGreen<'a> {
 
     /// Whether the current set can take all users: full size, all available.
     fn is_saturated(&self) -> bool {
-        self.current.is_some_and(|rs| rs.replicas == self.n && rs.available() == self.n)
+        let n = if seeded!(SwitchUnsaturated) { self.n.min(1) } else { self.n };
+        self.current.is_some_and(|rs| rs.replicas >= n && rs.available() >= n)
     }
 
     /// Where the pause before the switch stands; `None` if the strategy asks for none.
@@ -161,6 +162,7 @@ impl<'a> BlueGreen<'a> {
     /// Whether the pre-promotion analysis lets the update go on.
     fn is_judged_before(&self, verdicts: &Verdicts) -> bool {
         self.strategy.pre_promotion_analysis.is_none()
+            || seeded!(SwitchUnjudged)
             || verdicts.succeeded(Purpose::PrePromotion)
             || self.has_passed()
             || self.skips_steps()
@@ -169,6 +171,7 @@ impl<'a> BlueGreen<'a> {
     /// Whether the post-promotion analysis lets the update become the stable one.
     fn is_judged_after(&self, verdicts: &Verdicts) -> bool {
         self.strategy.post_promotion_analysis.is_none()
+            || seeded!(PromoteUnjudged)
             || verdicts.succeeded(Purpose::PostPromotion)
             || self.skips_steps()
     }
@@ -181,7 +184,8 @@ impl<'a> BlueGreen<'a> {
         // With a preview of its own size the check point is recorded first, and the set grows.
         self.strategy.preview_replica_count.is_none()
             && self.is_judged_before(verdicts)
-            && self.pause().is_none_or(|state| state == PauseState::Over)
+            && (self.pause().is_none_or(|state| state == PauseState::Over)
+                || seeded!(SwitchInPause))
     }
 
     /// Whether the update waits for a verdict, a person, or a moment, not for Pods: no time without progress is counted then.
@@ -227,7 +231,7 @@ pub(super) fn progress(view: &RolloutView, s: &BlueGreen<'_>, mut report: Report
 
     let Edits { actions: back, fights: of_back } = &switches.back;
     let fights = [of_back, &switches.on.fights, &capacity.fights].map(Vec::as_slice).concat();
-    let retreats = !back.is_empty();
+    let retreats = !back.is_empty() && !seeded!(UsersBackLast);
     let plan = order(births, switches.back.clone(), retreats, switches.on, &capacity, rest);
     let switched = Switched::after(s, plan.actions());
     let contended = said(&fights, &mut report, &mut wake);

@@ -35,7 +35,8 @@ fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Cap
             dynamic::stable_size(s, traffic, abort, stable)
         };
         let shrinks = size < stable.replicas && dynamic::is_on(s);
-        if !shrinks || settled(s, traffic, s.view.config.route_confirmation, out) {
+        let at_once = !shrinks || seeded!(StableShrinksAtOnce);
+        if at_once || settled(s, traffic, s.view.config.route_confirmation, out) {
             resize(s, stable, size, false, out);
         }
     }
@@ -71,7 +72,7 @@ fn routed(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, out: &mut Cap
 fn drain_older(s: &Situation<'_>, traffic: &Traffic<'_>, set: Set<'_>, out: &mut Capacity) {
     let hash = set.hash().unwrap_or_default();
     let weight = traffic.weight_of(hash);
-    let size = routed_size(s.canary, s.n, weight);
+    let size = if seeded!(FormerDrainsDry) { 0 } else { routed_size(s.canary, s.n, weight) };
     let drains = dynamic::is_on(s) && weight > 0 && size < set.replicas;
     if drains && settled(s, traffic, s.view.config.route_confirmation, out) {
         resize(s, set, size, false, out);

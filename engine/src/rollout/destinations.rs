@@ -20,8 +20,11 @@ pub(crate) fn services<'a>(rollout: &RolloutRecord, canary: &'a CanaryStrategy) 
         // Validation refuses both; routes that name Services by role are then meant, as in Argo.
         Some(pair) if named == Services::default() => {
             let (ping, pong) = (pair.ping_service.as_str(), pair.pong_service.as_str());
-            let (canary, stable) =
-                if is_ping(&rollout.status) { (pong, ping) } else { (ping, pong) };
+            let (canary, stable) = if is_ping(&rollout.status) && !seeded!(RolesForgotten) {
+                (pong, ping)
+            } else {
+                (ping, pong)
+            };
             Services { canary: Some(canary), stable: Some(stable) }
         }
         Some(_) | None => named,

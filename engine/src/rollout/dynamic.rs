@@ -35,7 +35,13 @@ pub(crate) fn stable_size(
     let blind = if traffic.canary.hash.is_none() { traffic.canary.weight } else { 0 };
     let carried = traffic.weight_of(hash).saturating_add(blind).min(100);
     let to_carry = 100 - goal(s, traffic, abort).min(100);
-    let size = routed_size(s.canary, s.n, carried.max(to_carry));
+    let share = match () {
+        () if seeded!(StableForgetsPresent) => to_carry,
+        () if seeded!(StableForgetsGoal) => carried,
+        () => carried.max(to_carry),
+    };
+    let size = routed_size(s.canary, s.n, share);
+    let size = size.saturating_sub(u32::from(seeded!(StableOneLess)));
     let still = s.is_changed() || s.is_paused_by_user() || s.has_pause(super::pause::INCONCLUSIVE);
     // On its way back the stable set only grows: what a lost Pod would take from the aim is no reason to end others.
     if still || abort.is_on() { size.max(stable.replicas.min(s.n)) } else { size }
@@ -47,7 +53,7 @@ fn goal(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) -> u32 {
     if traffic.canary.hash.as_deref() != Some(s.hash.as_str()) || split::is_dead(s) {
         return 0;
     }
-    if abort.is_on() {
+    if abort.is_on() && !seeded!(WayBackInOne) {
         return rung(&Ladder {
             steps: s.steps,
             n: s.n,
@@ -99,12 +105,14 @@ pub(crate) fn rung(ladder: &Ladder<'_>) -> u32 {
 
 /// Returns how large an aborted canary should be while its traffic goes back; `None` if it keeps its Pods for a delay.
 pub(crate) fn aborted_size(s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<u32> {
-    let drains = is_on(s) && s.canary.abort_scale_down_delay_seconds.is_none();
+    let drains = is_on(s)
+        && !seeded!(AbortedNeverDrains)
+        && s.canary.abort_scale_down_delay_seconds.is_none();
     drains.then(|| routed_size(s.canary, s.n, traffic.weight_of(&s.hash)).max(least(s, traffic)))
 }
 
 /// The least size of the current set while a route of ours leads to it.
 pub(crate) fn least(s: &Situation<'_>, traffic: &Traffic<'_>) -> u32 {
     let exposed = traffic.is_exposed(&s.hash);
-    if exposed { routed_size(s.canary, s.n, 1) } else { 0 }
+    if exposed && !seeded!(RuleWithoutPods) { routed_size(s.canary, s.n, 1) } else { 0 }
 }

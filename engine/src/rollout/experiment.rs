@@ -9,7 +9,7 @@ use sluice_crds::experiment::{
     ExperimentTemplate,
 };
 use sluice_crds::labels;
-use sluice_crds::object::{Kind, Meta, ObjectRef, controller_reference};
+use sluice_crds::object::{Kind, Memo, Meta, ObjectRef, controller_reference};
 use sluice_crds::rollout::steps::{self, ExperimentStep, TemplateRef};
 use sluice_crds::rollout::strategy::CanaryStrategy;
 
@@ -38,6 +38,7 @@ pub(crate) fn judge(s: &Roles<'_>, verdicts: &mut Verdicts) {
         message: status.message.clone().unwrap_or_default(),
     };
     match trial.phase {
+        AnalysisPhase::Failed | AnalysisPhase::Error if seeded!(TrialFailureIgnored) => {}
         AnalysisPhase::Failed | AnalysisPhase::Error => {
             let phase = trial.phase.as_str().to_lowercase();
             let cause = format!("Experiment {} phase {phase}: {}", trial.name, trial.message);
@@ -63,6 +64,7 @@ impl Verdicts {
 pub(crate) fn is_done(s: &Situation<'_>, verdicts: &Verdicts) -> Result<(), String> {
     let of = format!("the experiment of step {} of {}", s.index() + 1, s.steps.len());
     match &verdicts.trial {
+        _ if seeded!(TrialSkipped) => Ok(()),
         Some(trial) if trial.phase == AnalysisPhase::Successful => Ok(()),
         Some(trial) => {
             let why = if trial.message.is_empty() {
@@ -99,7 +101,7 @@ pub(crate) fn latest<'a>(s: &Roles<'a>) -> Option<&'a ExperimentSight> {
             };
             of_step
                 && meta.deletion_timestamp.is_none()
-                && !meta.annotations.contains_key(labels::STOPPED)
+                && (!meta.annotations.contains_key(labels::STOPPED) || seeded!(StoppedTrialCounts))
                 && hash_of(meta) == Some(s.hash.as_str())
                 && meta.annotations.get(labels::ATTEMPT).is_none_or(|of| *of == attempt)
         })
@@ -127,6 +129,7 @@ pub(crate) fn changes(s: &Situation<'_>, verdicts: &Verdicts, abort: &Abort) -> 
         Some(&experiment.meta.name) != wanted.as_ref()
             && experiment.meta.deletion_timestamp.is_none()
             && experiment.spec.terminate != Some(true)
+            && !seeded!(TrialGoesOn)
             && !experiment.status.phase.is_some_and(AnalysisPhase::is_completed)
     });
     actions.extend(open.map(|sight| {
@@ -305,7 +308,12 @@ pub(crate) fn problems(s: &Situation<'_>) -> Vec<(String, ArgumentError)> {
         let names = step.templates.iter().flatten().map(|template| template.name.as_str());
         let words = arguments::guessed_words(names, step.duration.as_deref());
         let meta = Meta { namespace: s.rollout.meta.namespace.clone(), ..Meta::default() };
-        let experiment = ExperimentRecord { meta, spec, status: ExperimentStatus::default() };
+        let experiment = ExperimentRecord {
+            meta,
+            spec,
+            status: ExperimentStatus::default(),
+            memo: Memo::default(),
+        };
         for analysis in &experiment.spec.analyses {
             let templates = &s.view.templates;
             let spec = arguments::experiment_run_spec(&experiment, analysis, templates, &words);

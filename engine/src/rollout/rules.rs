@@ -40,7 +40,8 @@ fn change(step: &CanaryStep) -> Option<(&str, Option<RuleKind>)> {
 /// Returns the routes that the steps up to the index set, in the order in which they were last set.
 pub(crate) fn at(steps: &[CanaryStep], index: usize) -> Vec<RouteRule> {
     let mut rules: Vec<RouteRule> = Vec::new();
-    for (name, kind) in steps.iter().take(index.saturating_add(1)).filter_map(change) {
+    let reach = if seeded!(RuleOneStepLate) { index } else { index.saturating_add(1) };
+    for (name, kind) in steps.iter().take(reach).filter_map(change) {
         rules.retain(|rule| rule.name != name);
         rules.extend(kind.map(|kind| RouteRule { name: name.to_owned(), kind }));
     }
@@ -51,11 +52,11 @@ pub(crate) fn at(steps: &[CanaryStep], index: usize) -> Vec<RouteRule> {
 /// waits for the same as weight does: a destination that reaches the current revision, with ready endpoints, known to proxies.
 pub(crate) fn decide(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, split: &mut Split) {
     let reached = traffic.canary.hash.as_deref() == Some(s.hash.as_str());
-    let out = s.is_promoted()
+    let out = (s.is_promoted() && !seeded!(RuleAfterPromotion))
         || s.is_first()
         || s.is_changed()
         || s.skips_steps()
-        || abort.is_on()
+        || (abort.is_on() && !seeded!(RuleAfterAbort))
         || !reached
         || s.n == 0
         || split::is_dead(s);
@@ -70,7 +71,7 @@ pub(crate) fn decide(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort, sp
     }
     let weight = split.canary.unwrap_or(0).max(traffic.canary.weight);
     let need = split::canary_need(s, weight).max(1);
-    let why = split::not_ready(s, &traffic.canary, &s.hash, need);
+    let why = split::not_ready(s, &traffic.canary, &s.hash, need).filter(|_| !seeded!(RuleUnready));
     match why.or_else(|| regain(s, traffic, &wanted)) {
         None => split.rules = wanted,
         Some(why) => {
@@ -107,7 +108,7 @@ pub(crate) fn are_there(s: &Situation<'_>, traffic: Option<&Traffic<'_>>) -> Res
     let size = explicit_scale(s.canary, s.steps, s.index(), s.n)
         .unwrap_or_else(|| routed_size(s.canary, s.n, weight_at(s.steps, s.index())));
     let rules = at(s.steps, s.index());
-    if size == 0 || routes::shows(s, traffic, &rules) {
+    if size == 0 || routes::shows(s, traffic, &rules) || seeded!(RuleStepAtOnce) {
         return Ok(());
     }
     let names: Vec<String> = rules.iter().map(|rule| format!("`{}`", rule.name)).collect();

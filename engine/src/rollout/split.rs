@@ -194,7 +194,7 @@ fn wanted(s: &Situation<'_>, present: u32) -> u32 {
     }
     let index = if s.skips_steps() { s.steps.len() } else { s.index() };
     let weight = weight_at(s.steps, index + usize::from(seeded!(WeightOfNextStep)));
-    if s.skips_steps() && dynamic::is_on(s) {
+    if s.skips_steps() && dynamic::is_on(s) && !seeded!(FullAtOnce) {
         // The stable set leaves as much room as the canary takes over.
         return present.max(carried(s.current_available(), s.n));
     }
@@ -355,7 +355,7 @@ fn retreat(s: &Situation<'_>, traffic: &Traffic<'_>) -> u32 {
     // A stable set that grows has Pods that no endpoint lists yet.
     let grows = dynamic::is_on(s);
     let available = match s.stable_hash {
-        Some(stable) if grows => traffic.stable.ready(s.view, stable),
+        Some(stable) if grows && !seeded!(BackUnlisted) => traffic.stable.ready(s.view, stable),
         _ => s.stable_available(),
     };
     let is_sized = s.stable.is_some_and(|rs| rs.replicas >= s.n);

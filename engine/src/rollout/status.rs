@@ -208,7 +208,8 @@ fn promote(s: &Roles<'_>, status: &mut RolloutStatus, notices: &mut Vec<Notice>)
     status.aborted_at = None;
     forget_pauses(status);
     let canary = s.rollout.spec.strategy.canary.as_deref();
-    if let Some(stable) = canary.and_then(|canary| after_promotion(s.status(), canary)) {
+    let swapped = canary.and_then(|canary| after_promotion(s.status(), canary));
+    if let Some(stable) = swapped.filter(|_| !seeded!(RolesNeverSwap)) {
         status.canary.get_or_insert_with(CanaryStatus::default).stable_ping_pong = Some(stable);
     }
     let more = i64::from(!seeded!(PromotionUncounted));
@@ -450,6 +451,9 @@ pub(crate) fn write(
     next: &RolloutStatus,
     wake: &mut Option<Wake>,
 ) -> Option<Write> {
+    if view.rollout.status == *next {
+        return None;
+    }
     let old = serde_json::to_value(&view.rollout.status).ok()?;
     let new = serde_json::to_value(next).ok()?;
     let body = merge_patch(&old, &new)?;

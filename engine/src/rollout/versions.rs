@@ -203,7 +203,7 @@ pub(crate) fn relied_on(view: &RolloutView) -> Vec<(ObjectRef, &Meta)> {
     let canary = view.rollout.spec.strategy.canary.as_deref();
     let index = view.rollout.status.current_step_index.and_then(|i| usize::try_from(i).ok());
     let step = canary.and_then(|canary| canary.steps.as_ref()?.get(index?));
-    if !step.is_some_and(|step| shares(step).next().is_some()) {
+    if step.is_none_or(|step| shares(step).next().is_none()) {
         return Vec::new();
     }
     let uid = &view.rollout.meta.uid;

@@ -31,7 +31,7 @@ pub(super) const STABLE_SERVICE: usize = 4;
 /// The canary's Service; empty with subsets.
 pub(super) const CANARY_SERVICE: usize = 5;
 pub(super) const ROUTE: usize = 6;
-/// AnalysisRuns, in the order in which they were first met.
+/// AnalysisRuns and Experiments, in the order in which they were first met.
 pub(super) const RUNS: std::ops::Range<usize> = 7..12;
 
 /// The instant at which everything happens that has not been left behind by a tick.
@@ -133,7 +133,8 @@ impl Catalog {
             ("DestinationRule", _) => STABLE_SERVICE,
             ("VirtualService", _) => ROUTE,
             (kind, _) => {
-                let range = if kind == "AnalysisRun" { RUNS } else { REPLICA_SETS };
+                let judges = matches!(kind, "AnalysisRun" | "Experiment");
+                let range = if judges { RUNS } else { REPLICA_SETS };
                 let taken = self.slots.values().filter(|slot| range.contains(slot)).count();
                 assert!(taken < range.len(), "{object}: more objects than modelled");
                 range.start + taken
@@ -249,8 +250,11 @@ impl Catalog {
         if let Some(done) = self.judged.get(&(content, answer)) {
             return *done;
         }
-        let Record::Run(run) = &self.entries[content as usize].record else { return content };
-        let write = runs::answered(run, answer);
+        let write = match &self.entries[content as usize].record {
+            Record::Run(run) => runs::answered(run, answer),
+            Record::Experiment(experiment) => Some(runs::ended(experiment, answer)),
+            _ => return content,
+        };
         let after = write.map_or(content, |write| {
             let id = self.intern_write(&write, false);
             self.apply(content, id).unwrap_or(content)

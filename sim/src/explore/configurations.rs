@@ -1,9 +1,14 @@
 //! The table of what is searched. Each row is one rollout and a budget for each thing that may go wrong; every row is searched
 //! to its end.
 
-use super::{Answers, Bounds, Foreign, Order, Routing, Step, Toggle};
+use super::{
+    Answers, BlueGreen, Bounds, Foreign, Order, Promotion, Protocol, Routing, Step, Toggle,
+};
 
-use Step::{Analysis, FollowWeight, Pause, Scale, ScaleShare, Wait, Weight};
+use Step::{
+    Analysis, Experiment, FollowWeight, Header, Mirror, NoHeader, Pause, Scale, ScaleShare, Wait,
+    Weight,
+};
 use Toggle::{Abort, BackToStable, NewRevision, PromoteFull, Replicas, Resume, Retry, Unpause};
 
 /// A row.
@@ -37,7 +42,26 @@ fn basic(
     Bounds { replicas, routing: Routing::Basic(surge, unavailable), ..hosts(steps, toggles) }
 }
 
+/// Two Pods behind two Services that swap roles.
+fn ping_pong(steps: &[Step], toggles: &[Toggle]) -> Bounds {
+    Bounds { routing: Routing::PingPong, ..hosts(steps, toggles) }
+}
+
+/// Two Pods behind two Services; the stable set shrinks with its traffic.
+fn dynamic(steps: &[Step], toggles: &[Toggle]) -> Bounds {
+    Bounds { dynamic: true, ..hosts(steps, toggles) }
+}
+
+/// Two Pods behind one Service that is switched.
+fn blue_green(strategy: BlueGreen, toggles: &[Toggle]) -> Bounds {
+    Bounds { routing: Routing::BlueGreen(strategy), ..hosts(&[], toggles) }
+}
+
 impl Bounds {
+    fn protocol(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
+    }
+
     fn of(self, replicas: u8) -> Self {
         Self { replicas, ..self }
     }
@@ -91,6 +115,10 @@ const PAUSES: &[Step] = &[Weight(50), Wait, Weight(100), Pause];
 const SCALES: &[Step] = &[Scale(2), Weight(50), FollowWeight];
 const SHARES: &[Step] = &[ScaleShare(100), Weight(50), Weight(100)];
 const JUDGED: &[Step] = &[Weight(50), Analysis];
+const TRIED: &[Step] = &[Weight(50), Experiment];
+const LED: &[Step] = &[Weight(50), Header];
+const LED_BEFORE: &[Step] = &[Scale(1), Header, FollowWeight, NoHeader, Weight(50)];
+const MIRRORED: &[Step] = &[Scale(1), Mirror, Weight(50)];
 
 /// Returns the rows, in the order of the strategies.
 pub fn table() -> Vec<Configuration> {
@@ -98,7 +126,18 @@ pub fn table() -> Vec<Configuration> {
         |(name, bounds): (&'static str, Bounds)| Configuration { name, bounds, is_deep: false };
     let deep =
         |(name, bounds): (&'static str, Bounds)| Configuration { name, bounds, is_deep: true };
-    let rows = [by_hosts(), by_subsets(), without_router(), judged(), beside_others(), disturbed()];
+    let rows = [
+        by_hosts(),
+        by_subsets(),
+        by_swaps(),
+        by_share(),
+        by_rules(),
+        without_router(),
+        by_switch(),
+        judged(),
+        beside_others(),
+        disturbed(),
+    ];
     let mut all: Vec<Configuration> = rows.into_iter().flatten().map(row).collect();
     all.extend(deep_rows().into_iter().map(deep));
     all
@@ -153,6 +192,82 @@ fn by_subsets() -> Rows {
     ]
 }
 
+fn by_swaps() -> Rows {
+    vec![
+        ("ping-pong: abort, retry", ping_pong(HALF, &[Abort, Retry])),
+        ("ping-pong: crash", ping_pong(HALF, &[Abort]).crash()),
+        ("ping-pong: unknown outcome", ping_pong(HALF, &[]).unknown()),
+        ("ping-pong: new revision", ping_pong(HALF, &[NewRevision, Abort])),
+        ("ping-pong: new revision, unknown", ping_pong(HALF, &[NewRevision]).unknown()),
+        ("ping-pong: back to stable", ping_pong(HALF, &[BackToStable]).crash()),
+        ("ping-pong: a Pod fails", ping_pong(HALF, &[Abort]).pod_fails()),
+    ]
+}
+
+fn by_share() -> Rows {
+    vec![
+        ("dynamic: abort, retry", dynamic(HALF, &[Abort, Retry])),
+        ("dynamic: crash", dynamic(BACK_AND_FORTH, &[Abort]).crash()),
+        ("dynamic: unknown outcome", dynamic(HALF, &[Abort]).unknown()),
+        ("dynamic: new revision", dynamic(HALF, &[NewRevision, Abort])),
+        ("dynamic: back to stable", dynamic(HALF, &[BackToStable]).unknown()),
+        ("dynamic: full promotion", dynamic(HALF, &[PromoteFull, Abort])),
+        ("dynamic: a Pod fails", dynamic(HALF, &[Abort]).pod_fails()),
+        ("dynamic: replicas", dynamic(HALF, &[Replicas(3), Abort])),
+        ("dynamic: Pods one by one", dynamic(HALF, &[Abort]).of(3).one_by_one()),
+        ("dynamic: subsets", Bounds { dynamic: true, ..subsets(HALF, &[Abort]) }.crash()),
+    ]
+}
+
+fn by_rules() -> Rows {
+    vec![
+        ("routes: header", hosts(LED, &[Abort, Retry])),
+        ("routes: header, crash", hosts(LED, &[Abort]).crash()),
+        ("routes: header, unknown", hosts(LED, &[NewRevision]).unknown()),
+        ("routes: header, a Pod fails", hosts(LED, &[Abort]).pod_fails()),
+        ("routes: header, back to stable", hosts(LED_BEFORE, &[BackToStable]).crash()),
+        ("routes: mirror", hosts(MIRRORED, &[Abort, NewRevision])),
+        ("routes: subsets", subsets(LED, &[Abort]).crash()),
+        ("routes: ping-pong", ping_pong(LED, &[Abort])),
+        ("routes: TCP, crash", hosts(HALF, &[Abort]).protocol(Protocol::Tcp).crash()),
+        ("routes: HTTP and TLS", hosts(HALF, &[Abort]).protocol(Protocol::HttpAndTls).unknown()),
+    ]
+}
+
+fn by_switch() -> Rows {
+    let plain = BlueGreen::default();
+    let preview = BlueGreen { preview: true, ..plain };
+    let person = BlueGreen { pause: Promotion::Person, ..preview };
+    let wait = BlueGreen { pause: Promotion::Wait, ..preview };
+    let small = BlueGreen { preview_replicas: Some(1), ..person };
+    let before = BlueGreen { before: true, ..preview };
+    let after = BlueGreen { after: true, ..plain };
+    let both = BlueGreen { before: true, after: true, ..preview };
+    vec![
+        ("blue-green: crash", blue_green(plain, &[Abort]).crash()),
+        ("blue-green: unknown outcome", blue_green(preview, &[Abort]).unknown()),
+        ("blue-green: abort, retry", blue_green(preview, &[Abort, Retry])),
+        ("blue-green: pause", blue_green(person, &[Resume, Abort])),
+        ("blue-green: pause, crash", blue_green(wait, &[Abort]).crash()),
+        ("blue-green: pause, full", blue_green(person, &[PromoteFull, NewRevision])),
+        ("blue-green: small preview", blue_green(small, &[Resume, Abort]).crash()),
+        ("blue-green: new revision", blue_green(preview, &[NewRevision, Abort])),
+        ("blue-green: new revision, unknown", blue_green(preview, &[NewRevision]).unknown()),
+        ("blue-green: back to stable", blue_green(wait, &[BackToStable, Abort])),
+        ("blue-green: in time", blue_green(plain, &[BackToStable]).crash()),
+        ("blue-green: a Pod fails", blue_green(preview, &[Abort]).pod_fails()),
+        ("blue-green: Pods one by one", blue_green(plain, &[Abort]).of(3).one_by_one()),
+        ("blue-green: replicas", blue_green(preview, &[Replicas(3), Abort])),
+        ("blue-green: no replicas", blue_green(plain, &[Replicas(0), Abort])),
+        ("blue-green: a hurry", blue_green(BlueGreen { hurries: true, ..plain }, &[Abort]).crash()),
+        ("blue-green: judged before", blue_green(before, &[Retry]).answers(1, 1, 0)),
+        ("blue-green: judged after", blue_green(after, &[Retry]).answers(1, 1, 0)),
+        ("blue-green: judged after, crash", blue_green(after, &[Abort]).answers(1, 0, 0).crash()),
+        ("blue-green: judged twice", blue_green(both, &[Abort]).answers(1, 0, 0)),
+        ("blue-green: others", blue_green(preview, &[Abort]).others(&[Foreign::Stable])),
+    ]
+}
+
 fn without_router() -> Rows {
     vec![
         ("basic: surge", basic(3, (1, 0), HALF, &[Abort, Retry])),
@@ -174,6 +289,12 @@ fn judged() -> Rows {
         ("analysis: new revision", hosts(JUDGED, &[NewRevision]).answers(1, 0, 0)),
         ("analysis: beside the steps", hosts(HALF, &[Retry]).background().answers(1, 0, 0)),
         ("analysis: subsets", subsets(JUDGED, &[Abort]).answers(1, 0, 0)),
+        ("analysis: subsets, unknown", subsets(JUDGED, &[]).answers(1, 1, 0).unknown()),
+        ("analysis: dynamic", dynamic(JUDGED, &[Retry]).answers(1, 0, 0)),
+        ("experiment: ends in every way", hosts(TRIED, &[Retry]).answers(1, 1, 0)),
+        ("experiment: abort, crash", hosts(TRIED, &[Abort]).answers(1, 0, 0).crash()),
+        ("experiment: inconclusive", hosts(TRIED, &[Resume, Abort]).answers(0, 1, 0)),
+        ("experiment: new revision", hosts(TRIED, &[NewRevision]).answers(0, 0, 1)),
     ]
 }
 
@@ -186,6 +307,10 @@ fn beside_others() -> Rows {
         ("others: the canary's Service", hosts(HALF, &[Abort]).others(&[Foreign::Canary])),
         ("others: subsets", subsets(HALF, &[Abort]).others(&[Foreign::Stable])),
         ("others: subsets, weights", subsets(HALF, &[]).others(&weights)),
+        ("others: sizes", hosts(HALF, &[Abort]).others(&[Foreign::Size(1), Foreign::Size(3)])),
+        ("others: dynamic", dynamic(HALF, &[Abort]).others(&[Foreign::Size(1)])),
+        ("others: header route", hosts(LED, &[Abort]).others(&[Foreign::Weight(50)])),
+        ("others: ping-pong", ping_pong(HALF, &[Abort]).others(&[Foreign::Canary])),
     ]
 }
 
@@ -195,6 +320,14 @@ fn disturbed() -> Rows {
     vec![
         ("disturbed: hosts", busy(hosts(HALF, &all)).disturbed(2)),
         ("disturbed: subsets", busy(subsets(HALF, &all)).disturbed(2)),
+        (
+            "disturbed: blue-green",
+            busy(blue_green(BlueGreen { preview: true, ..BlueGreen::default() }, &all))
+                .disturbed(2),
+        ),
+        ("disturbed: dynamic", busy(dynamic(HALF, &all)).disturbed(2)),
+        ("disturbed: ping-pong", busy(ping_pong(HALF, &all)).disturbed(2)),
+        ("disturbed: header route", busy(hosts(LED, &all)).disturbed(2)),
         ("disturbed: analysis", busy(hosts(JUDGED, &[Abort, Retry])).answers(1, 1, 1).disturbed(2)),
     ]
 }

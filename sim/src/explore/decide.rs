@@ -10,7 +10,7 @@ use sluice_engine::config::EngineConfig;
 use sluice_engine::fence::{EpochView, Term};
 use sluice_engine::plan::{Lower, Reconciler};
 use sluice_engine::rollout::RolloutReconciler;
-use sluice_engine::view::{AnalysisRunView, Lookup, RolloutView};
+use sluice_engine::view::{AnalysisRunView, ExperimentSight, Lookup, RolloutView};
 
 use super::catalog::{
     CANARY_SERVICE, Catalog, Content, REPLICA_SETS, ROLLOUT, ROUTE, RUNS, SLOTS, STABLE_SERVICE,
@@ -170,6 +170,16 @@ impl Decider {
         });
         let mut analysis_runs: Vec<_> = analysis_runs.collect();
         analysis_runs.sort_by(|a, b| a.run.meta.name.cmp(&b.run.meta.name));
+        let experiments = RUNS.filter_map(|slot| match record(slot) {
+            Some(Record::Experiment(experiment)) => Some(ExperimentSight {
+                experiment: Arc::clone(experiment),
+                replica_sets: Vec::new(),
+                services: BTreeMap::new(),
+            }),
+            _ => None,
+        });
+        let mut experiments: Vec<_> = experiments.collect();
+        experiments.sort_by(|a, b| a.experiment.meta.name.cmp(&b.experiment.meta.name));
         Some(RolloutView {
             now: now(),
             config: Arc::clone(&self.config),
@@ -181,7 +191,7 @@ impl Decider {
             routes,
             templates: self.templates.clone(),
             analysis_runs,
-            experiments: Lookup::Present(Vec::new()),
+            experiments: Lookup::Present(experiments),
             workload: None,
             pods: None,
             refused_evictions: BTreeMap::new(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::DateTime;
 use serde_json::Value;
 use sluice_crds::analysis::{AnalysisPhase, AnalysisRunRecord};
+use sluice_crds::experiment::ExperimentRecord;
 use sluice_crds::labels;
 use sluice_crds::object::{Kind, ObjectRef};
 use sluice_crds::rollout::RolloutRecord;
@@ -13,6 +14,10 @@ use sluice_engine::fence::Stamp;
 use sluice_engine::view::{ReplicaSetRecord, RouteRecord, ServiceRecord};
 
 use super::catalog::now;
+
+/// Name of the route that `setHeaderRoute` makes, and of that of `setMirrorRoute`.
+pub(super) const HEADER: &str = "staff";
+pub(super) const MIRROR: &str = "shadow";
 
 /// A revision, by the number of its hash; 0 is none.
 pub(super) type Revision = u8;
@@ -24,6 +29,7 @@ pub(super) enum Record {
     Service(Arc<ServiceRecord>),
     Route(Arc<RouteRecord>),
     Run(Arc<AnalysisRunRecord>),
+    Experiment(Arc<ExperimentRecord>),
 }
 
 /// Hashes of revisions as numbers.
@@ -101,9 +107,19 @@ pub(super) struct Facts {
     pub(super) proved: u32,
     /// ReplicaSet: its status describes its spec.
     pub(super) observed: bool,
-    /// Rollout: the current step, and whether it is an analysis.
+    /// Rollout: the current step, and whether it is an analysis or an experiment.
     pub(super) step: usize,
     pub(super) at_analysis: bool,
+    pub(super) at_experiment: bool,
+    /// Rollout: users are switched as a whole; an analysis judges after that.
+    pub(super) is_blue_green: bool,
+    pub(super) judged_after: bool,
+    /// Rollout: the stable set follows its share of traffic.
+    pub(super) is_dynamic: bool,
+    /// Rollout: the Services have swapped roles.
+    pub(super) swapped: bool,
+    /// Rollout: it goes back to a version that was still there.
+    pub(super) goes_back_fast: bool,
     /// Rollout: the size that `setCanaryScale` declares at the current step, and at the one before it.
     pub(super) declared: [Option<Declared>; 2],
     /// Rollout: the smallest size that any step declares.
@@ -119,8 +135,10 @@ pub(super) struct Facts {
     pub(super) waits_for_person: bool,
     /// Rollout: `spec.paused`.
     pub(super) paused_by_user: bool,
-    /// AnalysisRun: how far it is.
+    /// AnalysisRun, Experiment: how far it is.
     pub(super) phase: Option<AnalysisPhase>,
+    /// It is an Experiment.
+    pub(super) is_experiment: bool,
     /// AnalysisRun: it is to end now.
     pub(super) terminates: bool,
     /// Rollout: an abort is asked for.
@@ -129,8 +147,11 @@ pub(super) struct Facts {
     pub(super) aborted: bool,
     /// Service: it was switched since the last tick, so that proxies may not know yet.
     pub(super) fresh: bool,
-    /// Route: weights of the canary's and the stable destination, and of all together.
+    /// Route: greatest weights of the canary's and the stable destination, and the sum of all, of a route where it is not 100.
     pub(super) weights: (u32, u32, u32),
+    /// Route: how many routes of ours there are, and whether one leads to the canary.
+    pub(super) rules: usize,
+    pub(super) exposes: bool,
 }
 
 /// Parses a content for decisions, and reduces it to what the laws look at.
@@ -161,6 +182,15 @@ pub(super) fn parse(value: &Value, revisions: &mut Revisions) -> (Record, Facts)
             facts.terminates = record.spec.terminate == Some(true);
             Record::Run(Arc::new(record))
         }
+        "Experiment" => {
+            let record: ExperimentRecord = read(value);
+            let hash = record.meta.labels.get(labels::POD_TEMPLATE_HASH);
+            facts.hash = revisions.number(hash.map_or("", String::as_str));
+            facts.phase = record.status.phase;
+            facts.terminates = record.spec.terminate == Some(true);
+            facts.is_experiment = true;
+            Record::Experiment(Arc::new(record))
+        }
         kind => {
             let kind = if kind == "DestinationRule" {
                 facts.hash = revisions.number(&subset(value, "stable"));
@@ -169,6 +199,9 @@ pub(super) fn parse(value: &Value, revisions: &mut Revisions) -> (Record, Facts)
                 Kind::DESTINATION_RULE
             } else {
                 facts.weights = weights(value);
+                let named = |name: &str| http(value).filter(|of| of["name"] == name).count();
+                facts.rules = named(HEADER) + named(MIRROR);
+                facts.exposes = facts.rules > 0;
                 Kind::VIRTUAL_SERVICE
             };
             let name = value["metadata"]["name"].as_str().unwrap_or_default();
@@ -199,6 +232,13 @@ fn rollout(value: &Value, facts: &mut Facts, revisions: &mut Revisions) -> Rollo
     let canary = record.spec.strategy.canary.as_deref();
     let steps = canary.and_then(|canary| canary.steps.as_deref()).unwrap_or_default();
     facts.at_analysis = steps.get(facts.step).is_some_and(|step| step.analysis.is_some());
+    facts.at_experiment = steps.get(facts.step).is_some_and(|step| step.experiment.is_some());
+    facts.is_dynamic = canary.is_some_and(|canary| canary.dynamic_stable_scale == Some(true));
+    let blue_green = record.spec.strategy.blue_green.as_deref();
+    facts.is_blue_green = blue_green.is_some();
+    facts.judged_after = blue_green.is_some_and(|of| of.post_promotion_analysis.is_some());
+    let pair = status.canary.as_ref().and_then(|canary| canary.stable_ping_pong.as_deref());
+    facts.swapped = pair == Some("ping");
     let size = |scale: &SetCanaryScale| {
         let number = |n: i32| u32::try_from(n).unwrap_or(0);
         let size = scale.replicas.map(|n| Declared::Pods(number(n)));
@@ -218,6 +258,7 @@ fn rollout(value: &Value, facts: &mut Facts, revisions: &mut Revisions) -> Rollo
     let own = status.sluice.as_ref();
     facts.attempt = own.and_then(|own| own.attempt).unwrap_or(1);
     facts.stable_seq = own.and_then(|own| own.stable_seq).unwrap_or(0);
+    facts.goes_back_fast = own.and_then(|own| own.fast_rollback) == Some(true);
     facts.health = match status.phase.as_deref() {
         Some("Healthy") => Health::Healthy,
         Some("Degraded") => Health::Degraded,
@@ -250,10 +291,24 @@ fn is_fresh(value: &Value) -> bool {
     at.is_some_and(|at| DateTime::parse_from_rfc3339(at).is_ok_and(|at| at >= now()))
 }
 
+fn http(value: &Value) -> impl Iterator<Item = &Value> {
+    value["spec"]["http"].as_array().into_iter().flatten()
+}
+
 fn weights(value: &Value) -> (u32, u32, u32) {
-    let routes = value.pointer("/spec/http/0/route").and_then(Value::as_array);
+    let others = ["tls", "tcp"].into_iter().flat_map(|kind| value["spec"][kind].as_array());
+    let split = |route: &&Value| route["name"] == "primary" || route["name"] == MIRROR;
+    let managed = http(value).filter(split).chain(others.flatten());
+    managed.fold((0, 0, 100), |(canary, stable, sum), route| {
+        let (to_canary, to_stable, all) = shares(route);
+        (canary.max(to_canary), stable.max(to_stable), if sum == 100 { all } else { sum })
+    })
+}
+
+/// Shares of the canary's and the stable destination of one route, and of all.
+fn shares(route: &Value) -> (u32, u32, u32) {
     let of = |host: &str, subset: &str| -> u32 {
-        let all = routes.into_iter().flatten().filter(|route| {
+        let all = route["route"].as_array().into_iter().flatten().filter(|route| {
             let to = &route["destination"];
             host.is_empty() || to["host"] == host || to["subset"] == subset
         });

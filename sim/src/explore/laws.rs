@@ -8,7 +8,10 @@ use super::catalog::{
 use super::facts::{Facts, Health, Revision, need};
 use super::state::State;
 
+mod rest;
 pub(super) mod sight;
+
+pub(super) use rest::rest;
 
 /// A broken law.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,15 @@ pub(super) struct Limits {
     pub(super) most: u32,
 }
 
+/// A destination.
+#[derive(Clone, Copy)]
+pub(super) struct Reach {
+    /// Its Service; with subsets that of the one or the other all the same.
+    pub(super) slot: usize,
+    pub(super) revision: Revision,
+    pub(super) weight: u32,
+}
+
 /// The objects of a place, as facts.
 pub(super) struct Facets<'a> {
     pub(super) catalog: &'a Catalog,
@@ -54,18 +66,39 @@ impl<'a> Facets<'a> {
         self.catalog.facts(self.contents[slot])
     }
 
-    /// Returns what the canary's and the stable destination reach; nothing if they tell no revisions apart.
-    pub(super) fn reached(&self) -> (Revision, Revision) {
+    /// Returns the two destinations by their places: what each reaches (nothing if it tells no revisions apart), and its
+    /// weight. All users of a blue-green Rollout are at its active Service.
+    pub(super) fn destinations(&self) -> [Reach; 2] {
         let stable = self.of(STABLE_SERVICE);
-        (stable.canary_hash.unwrap_or(self.of(CANARY_SERVICE).hash), stable.hash)
+        let to_canary = stable.canary_hash.unwrap_or(self.of(CANARY_SERVICE).hash);
+        let weights = match self.of(ROLLOUT).is_blue_green {
+            true => (0, 100),
+            false => (self.of(ROUTE).weights.0, self.of(ROUTE).weights.1),
+        };
+        [
+            Reach { slot: STABLE_SERVICE, revision: stable.hash, weight: weights.1 },
+            Reach { slot: CANARY_SERVICE, revision: to_canary, weight: weights.0 },
+        ]
     }
 
-    /// Returns the weight that reaches a revision.
+    /// Returns the canary's and the stable destination.
+    pub(super) fn roles(&self) -> (Reach, Reach) {
+        let [stable, canary] = self.destinations();
+        if self.of(ROLLOUT).swapped { (stable, canary) } else { (canary, stable) }
+    }
+
+    /// Returns what the canary's and the stable destination reach; nothing if they tell no revisions apart.
+    pub(super) fn reached(&self) -> (Revision, Revision) {
+        let (canary, stable) = self.roles();
+        (canary.revision, stable.revision)
+    }
+
+    /// Returns the weight that reaches a revision. A route of ours to it, whatever it matches, counts as the least weight.
     pub(super) fn weight(&self, revision: Revision) -> u32 {
-        let (canary, stable, _) = self.of(ROUTE).weights;
-        let (to_canary, to_stable) = self.reached();
-        let via = |to: Revision, weight| if to == revision { weight } else { 0 };
-        via(to_canary, canary) + via(to_stable, stable)
+        let to = self.destinations().into_iter().filter(|to| to.revision == revision);
+        let weight = to.map(|to| to.weight).sum::<u32>().min(100);
+        let led = self.of(ROUTE).exposes && self.reached().0 == revision;
+        weight.max(u32::from(led))
     }
 
     pub(super) fn sets(&self) -> impl Iterator<Item = &'a Facts> + '_ {
@@ -104,9 +137,10 @@ impl<'a> Facets<'a> {
         declared.map_or(share, |size| size.of(rollout.desired))
     }
 
-    /// Whether every set has the Pods that its weight needs, and the stable one all.
+    /// Whether every set has the Pods that its weight needs, and the stable one all, unless it follows its weight.
     fn suffices(&self, n: u32) -> bool {
-        let stable = self.of(ROLLOUT).stable;
+        let rollout = self.of(ROLLOUT);
+        let stable = if rollout.is_dynamic { 0 } else { rollout.stable };
         self.sets().all(|set| {
             let need = self.need(set.hash, n, self.weight(set.hash));
             let whole = set.hash != stable || (set.desired >= n && set.available >= n);
@@ -131,7 +165,7 @@ pub(super) fn state(catalog: &Catalog, state: &State, is_routed: bool) -> Option
     }
     let facts = Facets::truth(catalog, state);
     let (canary, stable, sum) = facts.of(ROUTE).weights;
-    if sum != 100 {
+    if sum != 100 && state.truth.content[ROUTE] != 0 {
         return broken("S1", format!("weights {canary} and {stable} of the route sum up to {sum}"));
     }
     if state.spent.foreign != 0 {
@@ -159,7 +193,9 @@ pub(super) fn state(catalog: &Catalog, state: &State, is_routed: bool) -> Option
         }
         served += u32::from(set.hash != stable && weight > 0);
     }
-    if facts.set(stable).is_some_and(|set| set.desired < n) {
+    let is_whole =
+        facts.of(ROLLOUT).is_dynamic || facts.set(stable).is_none_or(|set| set.desired >= n);
+    if !is_whole {
         let name = facts.hash(stable);
         return broken("S4", format!("the stable set {name} has less than {n} wanted Pods"));
     }
@@ -206,7 +242,7 @@ pub(super) fn landed(
             .or_else(|| healthy(before, &was, &is, limits));
     }
     let rollout = was.of(ROLLOUT);
-    if slot == ROUTE && rollout.aborted && rollout.hash != rollout.stable {
+    if rollout.aborted && rollout.hash != rollout.stable {
         let (from, to) = (was.weight(rollout.hash), is.weight(rollout.hash));
         if to > from {
             let hash = was.hash(rollout.hash);
@@ -234,7 +270,8 @@ fn shrunk(before: &State, was: &Facets<'_>, is: &Facets<'_>, slot: usize) -> Opt
         );
     }
     let (rollout, served) = (was.of(ROLLOUT), was.weight(set.hash));
-    if rollout.aborted && set.hash == rollout.hash && served > 0 {
+    // Where the stable set follows its share, the canary gives its Pods back with its weight, step by step.
+    if rollout.aborted && set.hash == rollout.hash && served > 0 && !rollout.is_dynamic {
         return broken("S7", format!("aborted {name} is scaled down while it serves {served} %"));
     }
     None
@@ -268,10 +305,10 @@ fn switched(before: &State, was: &Facets<'_>, is: &Facets<'_>) -> Option<Broken>
         return None;
     }
     let n = u32::from(before.counted);
-    let (canary, stable, _) = was.of(ROUTE).weights;
-    let ((from_canary, from_stable), (to_canary, to_stable)) = (was.reached(), is.reached());
-    let both = [(from_canary, to_canary, canary), (from_stable, to_stable, stable)];
-    for (from, to, weight) in both {
+    let led = was.of(ROUTE).exposes.then_some(was.roles().0.slot);
+    for (before, after) in was.destinations().into_iter().zip(is.destinations()) {
+        let (from, to) = (before.revision, after.revision);
+        let weight = before.weight.max(u32::from(led == Some(before.slot)));
         let carries = is.set(to).is_some_and(|set| set.available >= need(n, weight));
         // The first switch of a destination that told no revisions apart takes nothing away from anybody.
         if from != to && from != 0 && weight > 0 && !carries {
@@ -307,14 +344,17 @@ fn stepped(was: &Facets<'_>, is: &Facets<'_>) -> Option<Broken> {
 /// S12: the step of an analysis is left only with a run that succeeded.
 fn judged(was: &Facets<'_>, is: &Facets<'_>) -> Option<Broken> {
     let (from, to) = (was.of(ROLLOUT), is.of(ROLLOUT));
-    let leaves = from.at_analysis
+    let on = to.step == from.step + 1 || to.stable != from.stable;
+    let promoted = from.judged_after && to.stable != from.stable && !from.goes_back_fast;
+    let leaves = (((from.at_analysis || from.at_experiment) && on) || promoted)
         && from.hash == to.hash
-        && (to.step == from.step + 1 || to.stable != from.stable)
         && !from.promotes_fully
         && from.stable != 0;
-    let evidence = RUNS
-        .map(|slot| was.of(slot))
-        .any(|run| run.phase == Some(AnalysisPhase::Successful) && run.hash == from.hash);
+    let evidence = RUNS.map(|slot| was.of(slot)).any(|run| {
+        run.phase == Some(AnalysisPhase::Successful)
+            && run.hash == from.hash
+            && run.is_experiment == from.at_experiment
+    });
     if leaves && !evidence {
         let hash = was.hash(from.hash);
         return broken("S12", format!("{hash} leaves its analysis, and no run succeeded"));
@@ -354,48 +394,4 @@ fn healthy(before: &State, was: &Facets<'_>, is: &Facets<'_>, limits: &Limits) -
     }
     let name = is.hash(rollout.stable);
     broken("S23", format!("Healthy with {weight} % on {name}, whole: {whole}"))
-}
-
-/// Checks a state in which nothing happens any more by itself: the stable revision serves all and has all its Pods, what it
-/// replaces is either promoted or aborted, and nothing is left of it (L1, L2).
-pub(super) fn rest(catalog: &Catalog, state: &State, limits: &Limits) -> Option<Broken> {
-    let facts = Facets::truth(catalog, state);
-    let rollout = facts.of(ROLLOUT);
-    if rollout.waits_for_person {
-        return None;
-    }
-    let (n, stable) = (rollout.desired, facts.hash(rollout.stable));
-    let is_promoted = rollout.hash == rollout.stable;
-    if !is_promoted && !rollout.aborted {
-        let hash = facts.hash(rollout.hash);
-        return broken(
-            "L1",
-            format!("nothing happens any more, and {hash} is neither promoted nor aborted"),
-        );
-    }
-    let law = if is_promoted { "L1" } else { "L2" };
-    let weight = facts.weight(rollout.stable);
-    if limits.is_routed && n > 0 && weight != 100 {
-        return broken(
-            law,
-            format!("nothing happens any more, and the stable {stable} has {weight} %"),
-        );
-    }
-    for set in facts.sets() {
-        let wanted = if set.hash == rollout.stable { n } else { 0 };
-        if set.desired != wanted || set.available != wanted {
-            let (name, size, available) = (facts.hash(set.hash), set.desired, set.available);
-            return broken(
-                law,
-                format!(
-                    "nothing happens any more, and {name} has {available} of {size}, not {wanted}"
-                ),
-            );
-        }
-    }
-    let due = if is_promoted { Health::Healthy } else { Health::Degraded };
-    if rollout.health != due {
-        return broken(law, format!("nothing happens any more, and it is not {due:?}"));
-    }
-    None
 }

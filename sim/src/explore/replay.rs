@@ -19,7 +19,9 @@ use serde_json::Value;
 use super::laws;
 use super::moves::Move;
 use super::state::State;
-use super::{Answers, Bounds, Broken, Explorer, Foreign, Routing, Rules, Step, Toggle};
+use super::{
+    Answers, BlueGreen, Bounds, Broken, Explorer, Foreign, Protocol, Routing, Rules, Step, Toggle,
+};
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +107,15 @@ fn bounds(manifests: &[Value], interleaving: &[String]) -> Bounds {
     let number = |value: &Value| value.as_u64().and_then(|n| u8::try_from(n).ok());
     let spec = of_kind("Rollout").map_or(&Value::Null, |rollout| &rollout["spec"]);
     let canary = &spec["strategy"]["canary"];
-    let routing = if canary["trafficRouting"].is_null() {
+    let blue_green = &spec["strategy"]["blueGreen"];
+    let routing = if !blue_green.is_null() {
+        let judged = |key: &str| !blue_green[key].is_null();
+        Routing::BlueGreen(BlueGreen {
+            before: judged("prePromotionAnalysis"),
+            after: judged("postPromotionAnalysis"),
+            ..BlueGreen::default()
+        })
+    } else if canary["trafficRouting"].is_null() {
         let bound = |key: &str| number(&canary[key]).unwrap_or(0);
         Routing::Basic(bound("maxSurge"), bound("maxUnavailable"))
     } else if of_kind("DestinationRule").is_some() {
@@ -114,13 +124,15 @@ fn bounds(manifests: &[Value], interleaving: &[String]) -> Bounds {
         Routing::Hosts
     };
     let steps = canary["steps"].as_array().into_iter().flatten();
-    let judged = steps.filter(|step| !step["analysis"].is_null()).map(|_| Step::Analysis);
+    let is_judged = |step: &&Value| !step["analysis"].is_null() || !step["experiment"].is_null();
+    let judged = steps.filter(is_judged).map(|_| Step::Analysis);
     let used = |word: String| interleaving.contains(&word);
     let most = 15;
     Bounds {
         replicas: number(&spec["replicas"]).unwrap_or(1),
         steps: judged.collect(),
         routing,
+        protocol: protocol(of_kind("VirtualService").unwrap_or(&Value::Null)),
         background: !canary["analysis"].is_null(),
         unknown: most,
         duplicates: most,
@@ -133,6 +145,14 @@ fn bounds(manifests: &[Value], interleaving: &[String]) -> Bounds {
         answers: Answers { bad: most, unreachable: most, vanished: most },
         foreign: foreign().filter(|foreign| used(format!("others {foreign:?}"))).collect(),
         ..Bounds::default()
+    }
+}
+
+fn protocol(route: &Value) -> Protocol {
+    match (&route["spec"]["tcp"], &route["spec"]["tls"]) {
+        (Value::Null, Value::Null) => Protocol::Http,
+        (Value::Null, _) => Protocol::HttpAndTls,
+        _ => Protocol::Tcp,
     }
 }
 
@@ -151,5 +171,6 @@ fn toggles() -> impl Iterator<Item = Toggle> {
 }
 
 fn foreign() -> impl Iterator<Item = Foreign> {
-    [Foreign::Stable, Foreign::Canary].into_iter().chain((0..=100).map(Foreign::Weight))
+    let named = [Foreign::Stable, Foreign::Canary].into_iter();
+    named.chain((0..=100).flat_map(|n| [Foreign::Weight(n), Foreign::Size(n)]))
 }

@@ -1,11 +1,13 @@
-//! AnalysisRuns of the model: one metric, measured once, judged by the real reconciler.
+//! AnalysisRuns of the model: one metric, measured once, judged by the real reconciler. Experiments of the model: how they end
+//! is all that a Rollout sees of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
-use sluice_crds::object::Write;
+use sluice_crds::experiment::ExperimentRecord;
+use sluice_crds::object::{Change, Kind, Preconditions, Write};
 use sluice_crds::rollout::steps::TemplateRef;
 use sluice_engine::analysis::judge::recorded;
 use sluice_engine::analysis_run::AnalysisRunReconciler;
@@ -23,6 +25,28 @@ const METRIC: &str = "errors";
 /// The step that runs an analysis.
 pub(super) fn step() -> Value {
     json!({ "analysis": { "templates": [{ "templateName": "judge" }] } })
+}
+
+/// The step that runs an experiment.
+pub(super) fn trial() -> Value {
+    let version = json!({ "name": "trial", "specRef": "canary" });
+    json!({ "experiment": { "duration": "1m", "templates": [version] } })
+}
+
+/// Returns the status write of the experiment that ends so; one that is to end succeeds, as nothing is required of it.
+pub(super) fn ended(experiment: &ExperimentRecord, answer: Answer) -> Write {
+    let phase = match answer {
+        _ if experiment.spec.terminate == Some(true) => "Successful",
+        Answer::Good => "Successful",
+        Answer::Bad => "Failed",
+        Answer::Unreachable => "Inconclusive",
+    };
+    Write {
+        object: experiment.meta.object(Kind::EXPERIMENT),
+        preconditions: Preconditions::default(),
+        manager: "experiment".into(),
+        change: Change::MergePatch { body: json!({ "status": { "phase": phase } }) },
+    }
 }
 
 /// The templates of every view.

@@ -5,7 +5,10 @@
 use super::laws::{self, Broken};
 use super::moves::Move;
 use super::state::State;
-use super::{Answers, Bounds, Explorer, Foreign, Routing, Rules, Step, Toggle, Violation};
+use super::{
+    Answers, BlueGreen, Bounds, Explorer, Foreign, Promotion, Protocol, Routing, Rules, Step,
+    Toggle, Violation,
+};
 
 /// Events of a course before it is left alone.
 const EVENTS: usize = 400;
@@ -145,21 +148,36 @@ impl Explorer {
     }
 }
 
+fn routing(dice: &mut Dice, replicas: u8) -> Routing {
+    match dice.below(8) {
+        0 | 1 => Routing::Hosts,
+        2 => Routing::PingPong,
+        3 | 4 => Routing::Subsets,
+        5 => Routing::Basic(1 + dice.upto(replicas / 2), dice.upto(replicas / 2)),
+        _ => Routing::BlueGreen(BlueGreen {
+            preview: dice.chance(2),
+            pause: [Promotion::Auto, Promotion::Wait, Promotion::Person][dice.below(3)],
+            before: dice.chance(3),
+            after: dice.chance(3),
+            preview_replicas: dice.chance(3).then(|| 1 + dice.upto(replicas - 1)),
+            hurries: dice.chance(4),
+        }),
+    }
+}
+
 fn bounds(dice: &mut Dice) -> Bounds {
     let replicas = if dice.chance(2) { 1 + dice.upto(4) } else { 1 + dice.upto(99) };
-    let routing = match dice.below(4) {
-        0 | 1 => Routing::Hosts,
-        2 => Routing::Subsets,
-        _ => Routing::Basic(1 + dice.upto(replicas / 2), dice.upto(replicas / 2)),
-    };
-    let is_routed = !matches!(routing, Routing::Basic(..));
+    let routing = routing(dice, replicas);
+    let by_steps = !matches!(routing, Routing::BlueGreen(_));
+    let is_routed = routing.is_routed() && by_steps;
     let mut steps: Vec<Step> =
         (0..=dice.upto(19)).map(|_| step(dice, replicas, is_routed)).collect();
-    // The model has room for a few runs: one analysis is enough.
-    let mut analyses = 0;
+    // The model has room for a few runs: one analysis or experiment is enough.
+    let mut judges = 0;
     steps.retain(|step| {
-        analyses += usize::from(*step == Step::Analysis);
-        *step != Step::Analysis || analyses == 1
+        let judged = matches!(step, Step::Analysis | Step::Experiment);
+        judges += usize::from(judged);
+        !judged || (judges == 1 && by_steps)
     });
     let mut toggles = vec![Toggle::Abort, Toggle::Retry, Toggle::Resume, Toggle::NewRevision];
     if dice.chance(2) {
@@ -171,16 +189,24 @@ fn bounds(dice: &mut Dice) -> Bounds {
     // The autoscaler.
     let scaled = if dice.chance(2) { 3 } else { 0 };
     toggles.extend((0..scaled).map(|_| Toggle::Replicas(dice.upto(100))));
-    let foreign = if is_routed && dice.chance(4) {
-        vec![Foreign::Weight(dice.upto(100)), Foreign::Stable, Foreign::Canary]
-    } else {
-        Vec::new()
-    };
+    let mut foreign = Vec::new();
+    if dice.chance(4) && routing.is_routed() {
+        foreign = vec![Foreign::Stable, Foreign::Size(dice.upto(100))];
+        if is_routed {
+            foreign.extend([Foreign::Weight(dice.upto(100)), Foreign::Canary]);
+        }
+    }
+    let protocols = [Protocol::Http, Protocol::Http, Protocol::Tcp, Protocol::HttpAndTls];
+    // Routes of steps are HTTP routes.
+    let leads = &|step: &Step| matches!(step, Step::Header | Step::NoHeader | Step::Mirror);
+    let leads = steps.iter().any(leads);
     Bounds {
         replicas,
         steps,
         routing,
-        background: analyses == 0 && dice.chance(4),
+        protocol: if leads { Protocol::Http } else { protocols[dice.below(4)] },
+        dynamic: is_routed && dice.chance(4),
+        background: by_steps && judges == 0 && dice.chance(4),
         unknown: dice.upto(2),
         duplicates: dice.upto(1),
         crashes: dice.upto(2),
@@ -196,14 +222,18 @@ fn bounds(dice: &mut Dice) -> Bounds {
 }
 
 fn step(dice: &mut Dice, replicas: u8, is_routed: bool) -> Step {
-    match dice.below(10) {
-        2..=4 if !is_routed => Step::Weight(dice.upto(100)),
+    match dice.below(13) {
+        2..=4 | 10..=12 if !is_routed => Step::Weight(dice.upto(100)),
         0 => Step::Wait,
         1 => Step::Pause,
         2 => Step::Scale(dice.upto(replicas)),
         3 => Step::ScaleShare(dice.upto(100)),
         4 => Step::FollowWeight,
+        5 if dice.chance(2) => Step::Experiment,
         5 => Step::Analysis,
+        10 => Step::Header,
+        11 => Step::NoHeader,
+        12 => Step::Mirror,
         _ => Step::Weight(dice.upto(100)),
     }
 }

@@ -141,15 +141,19 @@ impl Explorer {
         for set in super::catalog::REPLICA_SETS.map(of).filter(|set| set.hash != 0) {
             parts.push(format!("{} has {} of {}", hash(set.hash), set.available, set.desired));
         }
-        if state.truth.content[ROUTE] != 0 {
-            let (canary, stable, _) = of(ROUTE).weights;
+        if self.limits.is_routed {
             let facets = super::laws::Facets::truth(&self.catalog, state);
-            let (to_canary, to_stable) = facets.reached();
+            let (canary, stable) = facets.roles();
             parts.push(format!(
-                "{stable} % to {}, {canary} % to {}",
-                hash(to_stable),
-                hash(to_canary)
+                "{} % to {}, {} % to {}",
+                stable.weight,
+                hash(stable.revision),
+                canary.weight,
+                hash(canary.revision)
             ));
+        }
+        if of(ROUTE).rules > 0 {
+            parts.push(format!("{} more routes", of(ROUTE).rules));
         }
         parts.join("; ")
     }

@@ -33,11 +33,13 @@ pub(super) fn capacity(s: &BlueGreen<'_>, abort: &Abort) -> Capacity {
     let mut waiting = 0_usize;
     for older in s.older.iter().copied().filter(|rs| rs.replicas > 0) {
         let hash = older.hash().unwrap_or_default();
-        if s.reached() == Some(hash) {
+        if s.reached() == Some(hash) && !seeded!(ReachedVersionGoes) {
             resize(s, older, s.n, true, &mut out);
             continue;
         }
-        if named_by_service(s, hash) || holds_old(s) {
+        // An update that was taken back shows testers nothing new: what they saw before it is not kept for them either.
+        let shown = named_by_service(s, hash) && s.status().aborted_at.is_none();
+        if (shown && !seeded!(ReachedVersionGoes)) || holds_old(s) {
             continue;
         }
         waiting += 1;
@@ -57,7 +59,7 @@ fn resize_current(s: &BlueGreen<'_>, current: Set<'_>, out: &mut Capacity) {
 
 /// An aborted version stays until users are gone, the stable set is whole, and the delay has passed.
 fn retire_aborted(s: &BlueGreen<'_>, set: Set<'_>, out: &mut Capacity) {
-    if s.is_switched() {
+    if s.is_switched() && !seeded!(FailedVersionGoes) {
         resize(s, set, s.n, false, out);
         return;
     }
@@ -93,7 +95,7 @@ fn holds_old(s: &BlueGreen<'_>) -> bool {
 fn retire_older(s: &BlueGreen<'_>, set: Set<'_>, at_once: bool, out: &mut Capacity) {
     let delay = scale_down_delay(s);
     let (goes, at) = match deadline_of(set) {
-        _ if at_once || delay.is_zero() => (true, None),
+        _ if at_once || delay.is_zero() || seeded!(FormerGoesAtOnce) => (true, None),
         None => {
             out.deadlines.push(set_deadline(s, set, s.now() + delay));
             (false, None)
@@ -132,7 +134,7 @@ fn scale_down_delay(s: &BlueGreen<'_>) -> Duration {
 fn settled(s: &BlueGreen<'_>, delay: Duration, out: &mut Capacity) -> bool {
     let delay = delay.max(s.view.config.route_confirmation);
     let at = s.active.and_then(|lane| lane.switched_at()).map(|at| at + delay);
-    match at.filter(|at| s.now() < *at) {
+    match at.filter(|at| s.now() < *at && !seeded!(FormerGoesUnsettled)) {
         Some(at) => {
             wait_for_proxies(at, out);
             false

@@ -46,7 +46,7 @@ pub(super) fn decide(s: &BlueGreen<'_>, verdicts: &Verdicts, abort: &Abort) -> S
         Aim::Stay => {}
         Aim::Wait(what) => out.waits = Some(what),
         // The endpoints of the preview Service are to be seen first.
-        Aim::On(_) if !out.on.actions.is_empty() => {}
+        Aim::On(_) if !out.on.actions.is_empty() && !seeded!(SwitchWithPreview) => {}
         Aim::On(set) => add(s, lane, set, Urgency::Usual, &mut out.on),
         Aim::Back(set) => {
             // Who leads users astray hurts them as much as who keeps them on a failed version.
@@ -78,7 +78,7 @@ fn users<'a>(s: &BlueGreen<'a>, lane: Lane<'a>, verdicts: &Verdicts, abort: &Abo
             None => Aim::Stay,
         };
     }
-    if abort.is_on() || is_astray(s, lane) {
+    if (abort.is_on() && !seeded!(UsersStay)) || is_astray(s, lane) {
         return match s.stable {
             _ if lane.hash() == s.stable_hash => Aim::Stay,
             Some(stable) => back(s, lane, stable),
@@ -116,7 +116,7 @@ fn forward<'a>(s: &BlueGreen<'a>, lane: Lane<'a>) -> Aim<'a> {
     let blurred = Some(lane).filter(|lane| lane.hash().is_none());
     if let Some(witness) = s.preview.filter(shows).or(blurred) {
         let listed = witness.lists(&s.hash);
-        if listed < s.n {
+        if listed < s.n && !seeded!(SwitchUnlisted) {
             let (hash, object) = (&s.hash, witness.service.object());
             return Aim::Wait(format!(
                 "{} ready endpoints of revision {hash} in {object}; there are {listed}",
@@ -143,7 +143,9 @@ fn back<'a>(s: &BlueGreen<'a>, lane: Lane<'a>, to: Set<'a>) -> Aim<'a> {
         None => (s.n, u32::MAX),
     };
     let available = to.available();
-    if available >= least || (available > 0 && available >= left) {
+    let failed_is_well = !seeded!(BackNeedsFailed) || s.is_saturated();
+    let enough = available >= least || (available > 0 && available >= left);
+    if (enough && failed_is_well) || seeded!(BackOntoNothing) {
         return Aim::Back(to);
     }
     Aim::Wait(format!(
@@ -160,5 +162,6 @@ fn testers<'a>(s: &BlueGreen<'a>, lane: Lane<'a>, abort: &Abort) -> Option<Set<'
     if under_way && holds {
         return None;
     }
-    (current.available() >= s.wanted_size().min(1)).then_some(current)
+    let shown = current.available() >= s.wanted_size().min(1) || seeded!(PreviewOfNothing);
+    shown.then_some(current)
 }

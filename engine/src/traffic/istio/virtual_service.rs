@@ -89,7 +89,12 @@ pub(super) fn weigh(
     for config in configs {
         let (routes, problems) = select::managed(place, config, &extra);
         routed.problems.extend(problems);
-        for route in routes.into_iter().filter(|route| done.insert((route.protocol, route.index))) {
+        let known = |route: &Route<'_>| {
+            let is_http = route.protocol == Protocol::Http;
+            is_http || !seeded!(OtherProtocolsForgotten)
+        };
+        let routes = routes.into_iter().filter(known);
+        for route in routes.filter(|route| done.insert((route.protocol, route.index))) {
             match backends::weigh(&route.backends, split) {
                 Ok(changes) => {
                     placed.extend(extra.iter().cloned());

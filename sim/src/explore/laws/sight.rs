@@ -2,9 +2,9 @@
 
 use sluice_crds::analysis::AnalysisPhase;
 
-use super::super::catalog::{CANARY_SERVICE, ROLLOUT, ROUTE, RUNS, STABLE_SERVICE};
+use super::super::catalog::{ROLLOUT, RUNS, STABLE_SERVICE};
 use super::super::facts::{Facts, need};
-use super::{Broken, Facets, broken};
+use super::{Broken, Facets, Reach, broken};
 
 /// Checks that a plan raises no weight towards Pods that its leader does not see (S3).
 ///
@@ -45,7 +45,7 @@ pub(in super::super) fn endpoints_first(
     routed: &Facets<'_>,
     listed: [u16; 2],
 ) -> Option<Broken> {
-    let (canary_hash, stable_hash) = seen.reached();
+    let (canary_hash, _) = seen.reached();
     let rollout = seen.of(ROLLOUT);
     let failed = |run: &Facts| {
         run.hash == rollout.hash
@@ -55,18 +55,14 @@ pub(in super::super) fn endpoints_first(
     if aborts && canary_hash == rollout.hash {
         return None;
     }
-    let stable = (STABLE_SERVICE, seen.of(ROUTE).weights.1, routed.of(ROUTE).weights.1);
-    let canary = (CANARY_SERVICE, seen.of(ROUTE).weights.0, routed.of(ROUTE).weights.0);
-    for (slot, from, to) in [stable, canary] {
-        let (revision, lost) = if slot == STABLE_SERVICE {
-            (stable_hash, canary_hash)
-        } else {
-            (canary_hash, stable_hash)
-        };
+    let (before, after) = (seen.destinations(), routed.destinations());
+    for (index, Reach { slot, revision, weight: from }) in before.into_iter().enumerate() {
+        let to = after[index].weight;
         if to <= from || revision == 0 {
             continue;
         }
         // What loses the weight has no Pods at all: anything is better.
+        let lost = before[1 - index].revision;
         if seen.set(lost).is_none_or(|set| set.proved == 0) {
             continue;
         }
@@ -89,15 +85,16 @@ pub(in super::super) fn endpoints_first(
 /// (S4, F25).
 pub(in super::super) fn stays(seen: &Facets<'_>, listed: [u16; 2]) -> Option<Broken> {
     let rollout = seen.of(ROLLOUT);
-    let (to_canary, to_stable) = seen.reached();
-    let is_canary = rollout.hash != rollout.stable && to_canary == rollout.hash;
-    if !is_canary || to_stable != rollout.stable {
+    let (canary, stable) = seen.roles();
+    let is_canary = rollout.hash != rollout.stable && canary.revision == rollout.hash;
+    if !is_canary || stable.revision != rollout.stable || rollout.is_blue_green {
         return None;
     }
+    let slot = stable.slot;
     let (canary, stable) = (seen.set(rollout.hash)?, seen.set(rollout.stable)?);
     let (weight, n) = (seen.weight(rollout.hash), rollout.desired);
     let lost = canary.observed && canary.proved < seen.need(rollout.hash, n, weight);
-    let (fresh, listed) = destination(seen, STABLE_SERVICE, listed);
+    let (fresh, listed) = destination(seen, slot, listed);
     // One percent more for the stable set is progress already.
     let ready = stable.proved.min(seen.catalog.listed(listed, stable.hash));
     let spare = ready >= need(n, 101_u32.saturating_sub(weight));
