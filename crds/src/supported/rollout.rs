@@ -176,7 +176,7 @@ pub(super) const FEATURES: &[Feature] = &[
     Feature {
         kind: KIND,
         state: Works,
-        note: "queries of Istio's metrics by name; see `docs/strategies/inline-analysis.md`; Argo has no such form",
+        note: "queries of Istio's metrics by name; see `docs/inline-analysis.md`; Argo has no such form",
         paths: &[
             "spec.strategy.canary.analysis.interval",
             "spec.strategy.canary.analysis.threshold",
