@@ -153,20 +153,11 @@ fn by_search(most: usize) -> Option<String> {
 
 /// Small searches, in which something special about each is met soon.
 fn searches() -> Vec<(&'static str, Bounds)> {
-    let disturbed = |toggle: Toggle| Bounds {
-        toggles: vec![toggle],
-        order: Order::Disturbances(3),
-        max_states: 60_000,
-        ..Bounds::default()
-    };
     let back_and_forth = || Bounds {
         steps: vec![Step::Weight(100), Step::Weight(50)],
         ..disturbed(Toggle::PromoteFull)
     };
-    let near = || Bounds { max_states: 30_000, ..Bounds::default() };
-    let preview = BlueGreen { preview: true, ..BlueGreen::default() };
-    let judged = BlueGreen { before: true, after: true, ..preview };
-    vec![
+    let mut all = vec![
         ("abort, unknown", Bounds { unknown: 1, ..disturbed(Toggle::Abort) }),
         ("full, crash", Bounds { crashes: 1, ..back_and_forth() }),
         ("full, unknown", Bounds { unknown: 1, ..back_and_forth() }),
@@ -204,6 +195,29 @@ fn searches() -> Vec<(&'static str, Bounds)> {
                 ..disturbed(Toggle::Retry)
             },
         ),
+    ];
+    all.extend(searches_of_shapes());
+    all
+}
+
+fn disturbed(toggle: Toggle) -> Bounds {
+    Bounds {
+        toggles: vec![toggle],
+        order: Order::Disturbances(3),
+        max_states: 60_000,
+        ..Bounds::default()
+    }
+}
+
+fn near() -> Bounds {
+    Bounds { max_states: 30_000, ..Bounds::default() }
+}
+
+/// Searches of the other strategies, and of what canaries may have beside weights.
+fn searches_of_shapes() -> Vec<(&'static str, Bounds)> {
+    let preview = BlueGreen { preview: true, ..BlueGreen::default() };
+    let judged = BlueGreen { before: true, after: true, ..preview };
+    vec![
         (
             "blue-green",
             Bounds {

@@ -159,27 +159,7 @@ impl Decider {
         for host in sluice_engine::rollout::hosts(&routes, "default") {
             endpoints.insert(host, catalog.endpoints[usize::from(sight.endpoints[0])].clone());
         }
-        let analysis_runs = RUNS.filter_map(|slot| match record(slot) {
-            Some(Record::Run(run)) => Some(AnalysisRunView {
-                run: Arc::clone(run),
-                facts: Vec::new(),
-                jobs: Vec::new(),
-                secrets: BTreeMap::new(),
-            }),
-            _ => None,
-        });
-        let mut analysis_runs: Vec<_> = analysis_runs.collect();
-        analysis_runs.sort_by(|a, b| a.run.meta.name.cmp(&b.run.meta.name));
-        let experiments = RUNS.filter_map(|slot| match record(slot) {
-            Some(Record::Experiment(experiment)) => Some(ExperimentSight {
-                experiment: Arc::clone(experiment),
-                replica_sets: Vec::new(),
-                services: BTreeMap::new(),
-            }),
-            _ => None,
-        });
-        let mut experiments: Vec<_> = experiments.collect();
-        experiments.sort_by(|a, b| a.experiment.meta.name.cmp(&b.experiment.meta.name));
+        let (analysis_runs, experiments) = runs(record);
         Some(RolloutView {
             now: now(),
             config: Arc::clone(&self.config),
@@ -240,4 +220,32 @@ fn stays(catalog: &Catalog, sight: &Sight, writes: &[WriteId]) -> Option<Broken>
     }
     let seen = Facets::new(catalog, sight.contents);
     writes.is_empty().then(|| sight::stays(&seen, sight.endpoints)).flatten()
+}
+
+/// The AnalysisRuns and Experiments among the records, sorted by name.
+fn runs<'c>(
+    record: impl Fn(usize) -> Option<&'c Record>,
+) -> (Vec<AnalysisRunView>, Vec<ExperimentSight>) {
+    let analysis_runs = RUNS.filter_map(|slot| match record(slot) {
+        Some(Record::Run(run)) => Some(AnalysisRunView {
+            run: Arc::clone(run),
+            facts: Vec::new(),
+            jobs: Vec::new(),
+            secrets: BTreeMap::new(),
+        }),
+        _ => None,
+    });
+    let mut analysis_runs: Vec<_> = analysis_runs.collect();
+    analysis_runs.sort_by(|a, b| a.run.meta.name.cmp(&b.run.meta.name));
+    let experiments = RUNS.filter_map(|slot| match record(slot) {
+        Some(Record::Experiment(experiment)) => Some(ExperimentSight {
+            experiment: Arc::clone(experiment),
+            replica_sets: Vec::new(),
+            services: BTreeMap::new(),
+        }),
+        _ => None,
+    });
+    let mut experiments: Vec<_> = experiments.collect();
+    experiments.sort_by(|a, b| a.experiment.meta.name.cmp(&b.experiment.meta.name));
+    (analysis_runs, experiments)
 }
