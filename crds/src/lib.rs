@@ -16,6 +16,7 @@ pub mod duration;
 pub mod experiment;
 pub mod intstr;
 pub mod labels;
+pub mod named_query;
 pub mod object;
 pub mod rollout;
 mod schema;

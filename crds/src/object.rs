@@ -4,8 +4,10 @@
 //! request that is. Executing it is the shell's work, so the same value is written to a real API server by the controller
 //! and to a simulated one by `sim`.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -206,6 +208,41 @@ pub struct Record<Spec, Status> {
         bound(deserialize = "Status: Default + Deserialize<'de>")
     )]
     pub status: Status,
+    /// What was computed from it before.
+    #[serde(skip)]
+    pub memo: Memo,
+}
+
+/// What is computed from an object once and kept with it: decisions on one object are many, and most are about other objects.
+/// It is no part of the value: a copy has none, for it may be changed, and any two are equal. Who changes an object in its place
+/// must set a new one.
+#[derive(Default)]
+pub struct Memo(OnceLock<Box<dyn Any + Send + Sync>>);
+
+impl Memo {
+    /// Returns what was computed before, or computes it. All callers of one object ask for the same type.
+    pub fn get<T: Any + Send + Sync>(&self, compute: impl FnOnce() -> T) -> &T {
+        let kept = self.0.get_or_init(|| Box::new(compute()));
+        kept.downcast_ref().expect("one type is kept with an object")
+    }
+}
+
+impl Clone for Memo {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Memo {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for Memo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Memo")
+    }
 }
 
 /// What must still hold of the target for a write to happen. The API server checks it; a mismatch answers 409.

@@ -7,3 +7,4 @@
 pub mod arguments;
 pub mod jobs;
 pub mod judge;
+pub mod named;

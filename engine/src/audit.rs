@@ -18,6 +18,7 @@ mod history;
 mod law;
 mod state;
 mod status;
+mod trial;
 mod workload;
 mod writes;
 

@@ -40,14 +40,19 @@ pub struct Stamp {
 impl Stamp {
     /// Reads `<lease uid>:<acquiring version>:<n>`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
+        let (lease_uid, acquired, n) = Self::parts(text)?;
+        let acquired = ResourceVersion(acquired.to_owned());
+        Some(Self { lease_uid: lease_uid.to_owned(), acquired, n })
+    }
+
+    fn parts(text: &str) -> Option<(&str, &str, u64)> {
         let mut parts = text.split(':');
         let (lease_uid, acquired, n) = (parts.next()?, parts.next()?, parts.next()?);
         let digits = !acquired.is_empty() && acquired.bytes().all(|b| b.is_ascii_digit());
         if parts.next().is_some() || lease_uid.is_empty() || !digits {
             return None;
         }
-        let acquired = ResourceVersion(acquired.to_owned());
-        Some(Self { lease_uid: lease_uid.to_owned(), acquired, n: n.parse().ok()? })
+        Some((lease_uid, acquired, n.parse().ok()?))
     }
 }
 
@@ -127,10 +132,18 @@ impl EpochView {
 
     /// Returns whether a plan may rely on the object.
     pub fn state(&self, object: &ObjectRef, meta: &Meta) -> FenceState {
-        let Some(stamp) = meta.annotations.get(&self.key()).and_then(|text| Stamp::parse(text))
-        else {
+        let lease = self.term.lease.as_str();
+        let is_ours = |key: &str| key.strip_prefix(EPOCH_PREFIX) == Some(lease);
+        let text = meta.annotations.iter().find(|(key, _)| is_ours(key)).map(|(_, text)| text);
+        let Some((uid, acquired, n)) = text.and_then(|text| Stamp::parts(text)) else {
             return self.untouched();
         };
+        // Nearly every stamp is of this term: it is compared where it stands.
+        if uid == self.term.lease_uid && acquired == self.term.acquired.0 {
+            return if n >= self.needed_of(object) { FenceState::Fenced } else { self.untouched() };
+        }
+        let acquired = ResourceVersion(acquired.to_owned());
+        let stamp = Stamp { lease_uid: uid.to_owned(), acquired, n };
         if stamp.lease_uid != self.term.lease_uid {
             return if self.disowned.contains(&stamp.lease_uid) {
                 self.untouched()
@@ -142,17 +155,21 @@ impl EpochView {
         if stamp.acquired > self.term.acquired && refuses {
             return FenceState::Lost(stamp);
         }
-        let needed = match self.needed.get(object) {
-            Some(_) if seeded!(FenceWithoutRenewal) => 0,
-            Some(needed) if self.rules.renew_after_unknown => *needed,
-            Some(_) | None => 0,
-        };
-        // "At least", not "equal": two Rollouts that share a VirtualService would else touch each other for ever.
         let equal = !seeded!(FenceEqualNumber) || stamp.n == self.n;
-        if stamp.acquired == self.term.acquired && stamp.n >= needed && equal {
+        if stamp.acquired == self.term.acquired && stamp.n >= self.needed_of(object) && equal {
             FenceState::Fenced
         } else {
             self.untouched()
+        }
+    }
+
+    /// The least number of a stamp of this term. "At least", not "equal": two Rollouts that share a VirtualService would else
+    /// touch each other for ever.
+    fn needed_of(&self, object: &ObjectRef) -> u64 {
+        match self.needed.get(object) {
+            Some(_) if seeded!(FenceWithoutRenewal) => 0,
+            Some(needed) if self.rules.renew_after_unknown => *needed,
+            Some(_) | None => 0,
         }
     }
 

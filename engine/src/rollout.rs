@@ -48,10 +48,12 @@ mod routes;
 mod rules;
 mod services;
 mod situation;
+mod spec_facts;
 mod split;
 mod status;
 mod steps;
 pub mod template_hash;
+mod versions;
 mod workload;
 
 pub use action::{Action, Role, Target};
@@ -216,11 +218,13 @@ fn progress(view: &RolloutView, s: &Situation<'_>, mut report: Report) -> Decide
         traffic,
         verdicts: &verdicts,
         transition: &transition,
-        routed: wanted.filter(|_| routed).map(|wanted| wanted.canary),
+        routed: wanted.as_ref().filter(|_| routed),
         contended: &contended,
     };
     let (next, notices) = status::next(s, &inputs);
-    let weight = traffic.map_or(0, |traffic| traffic.canary.weight);
+    let weight = traffic.map_or(0, |traffic| {
+        traffic.extra.values().copied().max().unwrap_or(0).max(traffic.canary.weight)
+    });
     let outcome = Outcome { plan, transition: &transition, weight, status: next, notices };
     conclude(view, s, outcome, wake, report)
 }
@@ -341,7 +345,7 @@ fn waits(split: &split::Split, capacity: &Capacity) -> Vec<crate::report::Waitin
 struct Outcome<'a> {
     plan: Plan<Action>,
     transition: &'a Transition,
-    /// Share of the new version as observed.
+    /// Share of the new version as observed, or of another one that is on trial.
     weight: u32,
     status: RolloutStatus,
     notices: Vec<Notice>,

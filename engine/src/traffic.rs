@@ -176,8 +176,8 @@ pub struct ObservedRoute {
     pub canary: u32,
     /// Weight of the stable version.
     pub stable: u32,
-    /// Weight of the destinations that we added.
-    pub extra: u32,
+    /// Weights of the destinations that we added, by Service.
+    pub extra: BTreeMap<String, u32>,
     /// Weight of all other destinations.
     pub other: u32,
 }

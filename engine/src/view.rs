@@ -83,8 +83,8 @@ pub struct RolloutView {
     pub services: BTreeMap<String, Lookup<Arc<ServiceRecord>>>,
     /// Services that are marked as managed by this Rollout, and that its spec does not name; sorted by name.
     pub former_services: Vec<Arc<ServiceRecord>>,
-    /// Ready endpoints of those Services, and of the hosts of DestinationRules
-    /// ([`hosts`](crate::rollout::hosts)), by Service name: how many Pods of which hash EndpointSlices list as ready.
+    /// Ready endpoints of those Services, of the hosts of DestinationRules
+    /// ([`hosts`](crate::rollout::hosts)), and of the Services of `experiments`, by Service name: how many Pods of which hash EndpointSlices list as ready.
     pub endpoints: BTreeMap<String, EndpointCounts>,
     /// The router objects that the spec names: VirtualServices and DestinationRules.
     pub routes: BTreeMap<ObjectRef, Lookup<Arc<RouteRecord>>>,
@@ -113,6 +113,10 @@ pub struct ExperimentSight {
     pub experiment: Arc<ExperimentRecord>,
     /// The ReplicaSets of its versions; sorted by name.
     pub replica_sets: Vec<Arc<ReplicaSetRecord>>,
+    /// The Services that its versions want or had, by name
+    /// ([`ExperimentReconciler::reads`](crate::experiment::ExperimentReconciler)). Their endpoints are with the others, in
+    /// [`RolloutView::endpoints`].
+    pub services: BTreeMap<String, Lookup<Arc<ServiceRecord>>>,
 }
 
 /// An AnalysisRun and the measurements taken since its status was written.

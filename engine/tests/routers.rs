@@ -184,7 +184,8 @@ fn check(router: &dyn TrafficRouter, folder: &Path) {
         assert!(!observed.is_empty(), "{name}");
         for route in observed {
             assert_eq!(route.canary, case.weight, "{name}: {}", route.route);
-            let sum = route.canary + route.stable + route.extra + route.other;
+            let extra: u32 = route.extra.values().sum();
+            let sum = route.canary + route.stable + extra + route.other;
             assert_eq!(sum, 100, "{name}: {}", route.route);
         }
     }

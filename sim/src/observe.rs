@@ -99,7 +99,11 @@ pub fn rollout(api: &ApiServer, object: &ObjectRef, around: &Surroundings) -> Op
     let analysis_runs = owned.map(|run| run_view(api, run, around)).collect();
     let workload = WorkloadView::of(&rollout, |object| lookup(api, object, parsed));
     let replica_sets = replica_sets(api, &rollout, workload.as_ref());
-    let experiments = Lookup::Present(experiments(api, &rollout));
+    let experiments = experiments(api, &rollout);
+    for name in experiments.iter().flat_map(|sight| sight.services.keys()) {
+        let service = ObjectRef::namespaced(Kind::SERVICE, &namespace, name);
+        endpoints.insert(name.clone(), endpoint_counts(api, &service));
+    }
     Some(RolloutView {
         now: around.now,
         config: Arc::clone(&around.config),
@@ -116,7 +120,7 @@ pub fn rollout(api: &ApiServer, object: &ObjectRef, around: &Surroundings) -> Op
         routes,
         templates,
         analysis_runs,
-        experiments,
+        experiments: Lookup::Present(experiments),
         confirmations: BTreeMap::new(),
         claims: BTreeMap::new(),
         quarantined: BTreeMap::new(),
@@ -129,9 +133,20 @@ fn experiments(api: &ApiServer, rollout: &RolloutRecord) -> Vec<ExperimentSight>
     let owned = all.filter(|experiment| experiment.meta.is_owned_by(&rollout.meta.uid));
     let sight = |experiment: ExperimentRecord| ExperimentSight {
         replica_sets: sets_of(api, &experiment.meta),
+        services: services_of(api, &experiment),
         experiment: Arc::new(experiment),
     };
     owned.map(sight).collect()
+}
+
+/// The Services that the versions of an Experiment want or had.
+fn services_of(
+    api: &ApiServer,
+    experiment: &ExperimentRecord,
+) -> BTreeMap<String, Lookup<Arc<ServiceRecord>>> {
+    let reads = ExperimentReconciler::reads(experiment).objects.into_iter();
+    let services = reads.filter(|object| object.kind == Kind::SERVICE);
+    services.map(|object| (object.name.clone(), lookup(api, &object, parsed))).collect()
 }
 
 fn sets_of(api: &ApiServer, owner: &Meta) -> Vec<Arc<ReplicaSetRecord>> {

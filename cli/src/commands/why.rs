@@ -16,6 +16,7 @@ use sluice_crds::object::{Kind, Meta, ObjectRef, ResourceVersion};
 use sluice_crds::rollout::steps::TemplateRef;
 use sluice_crds::rollout::{Rollout, RolloutRecord};
 use sluice_engine::config::EngineConfig;
+use sluice_engine::experiment::ExperimentReconciler;
 use sluice_engine::fence::{EpochView, FenceRules, Term};
 use sluice_engine::plan::Reconciler as _;
 use sluice_engine::report::{Report, WaitingKind};
@@ -155,6 +156,8 @@ impl Observer<'_> {
             }
             None => None,
         };
+        let of_trials: BTreeSet<String> =
+            experiments.iter().flat_map(|sight| sight.services.keys().cloned()).collect();
         let mut view = RolloutView {
             now: Utc::now(),
             config: Arc::new(EngineConfig::default()),
@@ -179,7 +182,9 @@ impl Observer<'_> {
         for object in reads.objects {
             self.read(&mut view, &object).await?;
         }
-        for host in sluice_engine::rollout::hosts(&view.routes, self.namespace) {
+        let mut hosts = sluice_engine::rollout::hosts(&view.routes, self.namespace);
+        hosts.extend(of_trials);
+        for host in hosts {
             let service = ObjectRef::namespaced(Kind::SERVICE, self.namespace, &host);
             if self.reader.get(&service).await?.is_some() {
                 let counts = self.endpoints(&host).await?;
@@ -255,11 +260,18 @@ impl Observer<'_> {
         let found = self.reader.list(Kind::EXPERIMENT, self.namespace, "").await?;
         let mut all: Vec<ExperimentRecord> = found.iter().map(decode).collect::<Result<_, _>>()?;
         all.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
-        let sight = |experiment| ExperimentSight {
-            experiment: Arc::new(experiment),
-            replica_sets: Vec::new(),
-        };
-        Ok(all.into_iter().map(sight).collect())
+        let mut sights = Vec::new();
+        for experiment in all.into_iter().filter(|e| e.meta.is_owned_by(&rollout.meta.uid)) {
+            let mut services = BTreeMap::new();
+            for object in ExperimentReconciler::reads(&experiment).objects {
+                if object.kind == Kind::SERVICE {
+                    services.insert(object.name.clone(), lookup(self.reader.get(&object).await?)?);
+                }
+            }
+            let experiment = Arc::new(experiment);
+            sights.push(ExperimentSight { experiment, replica_sets: Vec::new(), services });
+        }
+        Ok(sights)
     }
 
     /// Ready endpoints of a Service by revision: EndpointSlices name Pods, Pods carry the hash.

@@ -10,6 +10,7 @@ use sluice_crds::object::{Kind, Meta, ObjectRef};
 use sluice_crds::rollout::steps::TemplateRef;
 use sluice_crds::rollout::{LabelSelector, RolloutAnalysis, RolloutRecord};
 use sluice_engine::config::EngineConfig;
+use sluice_engine::experiment::ExperimentReconciler;
 use sluice_engine::fence::EpochView;
 use sluice_engine::plan::{Decision, Reconciler};
 use sluice_engine::rollout::{RolloutReconciler, ended};
@@ -98,9 +99,15 @@ impl Observer for RolloutObserver {
             .map(|object| object.name.clone())
             .collect();
         let mut hosts = sluice_engine::rollout::hosts(&routes, &key.namespace);
-        let named = hosts.iter().map(|h| ObjectRef::namespaced(Kind::SERVICE, &*key.namespace, h));
+        let experiments = self.experiments(&rollout);
+        let of_trials = experiments.present().into_iter().flatten();
+        let of_trials: Vec<String> =
+            of_trials.flat_map(|sight| sight.services.keys().cloned()).collect();
+        let named = hosts.iter().chain(&of_trials);
+        let named = named.map(|name| ObjectRef::namespaced(Kind::SERVICE, &*key.namespace, name));
         self.stores.reads(key, objects.iter().cloned().chain(named).collect());
         hosts.retain(|host| self.stores.services.get(&key.namespace, host).is_some());
+        hosts.extend(of_trials);
         let workload = WorkloadView::of(&rollout, |object| self.stores.workload(object));
         let replica_sets = self.replica_sets(&rollout, workload.as_ref());
         let now = self.clock.now();
@@ -134,7 +141,7 @@ impl Observer for RolloutObserver {
             routes,
             templates,
             analysis_runs,
-            experiments: self.experiments(&rollout),
+            experiments,
             taken: self.taken.of(key),
             claims: claims::of(&self.stores, key, &rollout, &objects),
             quarantined: self.quarantine.of(&rollout),
@@ -148,8 +155,9 @@ impl Observer for RolloutObserver {
         let services = view.services.values().filter_map(Lookup::present).map(|s| &s.meta);
         let routes = view.routes.values().filter_map(Lookup::present).map(|route| &route.meta);
         let workload = view.workload.iter().filter_map(|w| w.found.present()).map(|w| &w.meta);
+        let trials = view.experiments.present().into_iter().flatten().flat_map(metas_of);
         let own = std::iter::once(&view.rollout.meta);
-        own.chain(sets).chain(services).chain(routes).chain(workload).collect()
+        own.chain(sets).chain(services).chain(routes).chain(workload).chain(trials).collect()
     }
 
     fn run(
@@ -254,7 +262,11 @@ impl RolloutObserver {
             let owned = records::owned_by(&experiment.meta.uid);
             let mut replica_sets = self.stores.replica_sets.indexed(&owned);
             replica_sets.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
-            ExperimentSight { experiment, replica_sets }
+            let reads = ExperimentReconciler::reads(&experiment).objects.into_iter();
+            let services = reads.filter(|object| object.kind == Kind::SERVICE);
+            let services: BTreeSet<String> = services.map(|object| object.name).collect();
+            let services = by_name(&self.stores.services, &experiment.meta.namespace, services);
+            ExperimentSight { experiment, replica_sets, services }
         };
         let owned = store.indexed(&records::owned_by(&rollout.meta.uid));
         Lookup::Present(owned.into_iter().map(sight).collect())
@@ -273,6 +285,13 @@ impl RolloutObserver {
         };
         objects.iter().filter_map(lookup).collect()
     }
+}
+
+/// Everything of an Experiment that a Rollout's traffic may depend on.
+fn metas_of(sight: &ExperimentSight) -> Vec<&Meta> {
+    let sets = sight.replica_sets.iter().map(|set| &set.meta);
+    let services = sight.services.values().filter_map(Lookup::present).map(|s| &s.meta);
+    std::iter::once(&sight.experiment.meta).chain(sets).chain(services).collect()
 }
 
 /// Returns the templates with these names and those that they name, and adds them to what the key reads.

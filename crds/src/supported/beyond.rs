@@ -32,8 +32,8 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     ),
     row(
         "TLS and TCP routes of Istio",
-        State::Refused,
-        "a Rollout that names them, or whose VirtualService sends them to its Services, says so",
+        State::Works,
+        "three protocols of one VirtualService move in one write; ambiguous routes are refused with their path",
     ),
     row(
         "confirmation of routes by observing proxies",

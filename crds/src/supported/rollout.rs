@@ -153,8 +153,8 @@ pub(super) const FEATURES: &[Feature] = &[
     },
     Feature {
         kind: KIND,
-        state: Refused,
-        note: "remove it: the versions of an experiment get no traffic of the Rollout yet",
+        state: Works,
+        note: "with Istio; onto Pods that the Service of the version lists, while the Experiment is Running",
         paths: &["spec.strategy.canary.steps[].experiment.templates[].weight"],
     },
     Feature {
@@ -175,8 +175,8 @@ pub(super) const FEATURES: &[Feature] = &[
     },
     Feature {
         kind: KIND,
-        state: Refused,
-        note: "name an AnalysisTemplate under `templates`; Argo has no inline form",
+        state: Works,
+        note: "queries of Istio's metrics by name; see `docs/inline-analysis.md`; Argo has no such form",
         paths: &[
             "spec.strategy.canary.analysis.interval",
             "spec.strategy.canary.analysis.threshold",
@@ -188,11 +188,6 @@ pub(super) const FEATURES: &[Feature] = &[
         kind: KIND,
         state: Accepted,
         note: "not written",
-        paths: &[
-            "status.alb.**",
-            "status.albs.**",
-            "status.canary.stepPluginStatuses.**",
-            "status.canary.weights.additional.**",
-        ],
+        paths: &["status.alb.**", "status.albs.**", "status.canary.stepPluginStatuses.**"],
     },
 ];

@@ -1,8 +1,9 @@
 use super::rollout::anti_affinity;
 use super::{FieldPath, Findings, is_set, routing, steps};
 use crate::intstr::IntOrString;
+use crate::named_query::NamedQuery;
 use crate::rollout::CanaryStrategy;
-use crate::rollout::strategy::PingPong;
+use crate::rollout::strategy::{BackgroundAnalysis, PingPong};
 
 /// Weight that means all traffic, unless `maxTrafficWeight` says otherwise.
 const MAX_WEIGHT: i32 = 100;
@@ -18,17 +19,11 @@ pub(super) fn check(path: &FieldPath, canary: &CanaryStrategy, findings: &mut Fi
     if let Some(background) = &canary.analysis {
         let path = path.field("analysis");
         findings.at_least(path.field("startingStep"), background.starting_step, 0);
-        findings.at_least(path.field("threshold"), background.threshold, 0);
-        findings.duration(path.field("interval"), background.interval.as_deref());
-        for (index, metric) in background.metrics.iter().flatten().enumerate() {
-            let path = path.field("metrics").index(index);
-            findings.required(path.field("name"), &metric.name);
-            findings.duration(path.field("interval"), metric.interval.as_deref());
-        }
-        let inline = background.metrics.as_ref().is_some_and(|metrics| !metrics.is_empty());
-        if inline {
+        if background.metrics.as_ref().is_some_and(|metrics| !metrics.is_empty()) {
+            inline(&path, background, findings);
             steps::check_arguments(&path, &background.analysis, findings);
         } else {
+            without_metrics(&path, background, findings);
             steps::check_analysis(&path, &background.analysis, findings);
         }
     }
@@ -39,6 +34,54 @@ pub(super) fn check(path: &FieldPath, canary: &CanaryStrategy, findings: &mut Fi
         .unwrap_or(MAX_WEIGHT);
     for (index, step) in canary.steps.iter().flatten().enumerate() {
         steps::check(&path.field("steps").index(index), step, canary, max_weight, findings);
+    }
+    steps::shares(&path.field("steps"), canary, findings);
+}
+
+/// The inline form: queries by name, each with a range.
+fn inline(path: &FieldPath, background: &BackgroundAnalysis, findings: &mut Findings) {
+    findings.at_least(path.field("threshold"), background.threshold, 1);
+    findings.duration(path.field("interval"), background.interval.as_deref());
+    let metrics = background.metrics.as_deref().unwrap_or_default();
+    for (index, metric) in metrics.iter().enumerate() {
+        let path = path.field("metrics").index(index);
+        findings.required(path.field("name"), &metric.name);
+        if !metric.name.is_empty() && NamedQuery::of(&metric.name).is_none() {
+            findings.hint(
+                path.field("name"),
+                format!("no query is known by the name `{}`: {}", metric.name, NamedQuery::listed()),
+                "use one of these, or put the query into an AnalysisTemplate and name that under `templates`",
+            );
+        }
+        findings.duration(path.field("interval"), metric.interval.as_deref());
+        let range = metric.threshold_range.clone().unwrap_or_default();
+        let path = path.field("thresholdRange");
+        match (range.min, range.max) {
+            (None, None) => findings.add(path, "required: `min`, `max` or both"),
+            (Some(min), Some(max)) if min > max => {
+                findings.add(path, format!("min {min} is above max {max}: no value is good"));
+            }
+            (Some(_), _) | (None, Some(_)) => {}
+        }
+    }
+    let names = metrics.iter().enumerate();
+    findings.unique(names.map(|(index, metric)| {
+        (path.field("metrics").index(index).field("name"), metric.name.as_str())
+    }));
+}
+
+/// What says nothing about templates must not look as if it did.
+fn without_metrics(path: &FieldPath, background: &BackgroundAnalysis, findings: &mut Findings) {
+    let given = [
+        ("interval", background.interval.is_some()),
+        ("threshold", background.threshold.is_some()),
+    ];
+    for (field, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
+        findings.hint(
+            path.field(field),
+            "is of the form with `metrics`, and there are none",
+            "write it in the metrics of the AnalysisTemplate",
+        );
     }
 }
 

@@ -1,7 +1,9 @@
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{FieldPath, Findings, Problem, canary, is_set, steps};
-use crate::rollout::strategy::{AntiAffinity, BlueGreenStrategy};
+use crate::rollout::strategy::{AntiAffinity, BlueGreenStrategy, CanaryStrategy};
 use crate::rollout::{LabelSelector, RolloutSpec, WorkloadRef};
 
 /// Default of `progressDeadlineSeconds`.
@@ -25,7 +27,12 @@ pub fn rollout(spec: &RolloutSpec) -> Vec<Problem> {
         (Some(_), Some(_)) => {
             findings.hint(strategy, "both `canary` and `blueGreen` are set", "remove one of them");
         }
-        (Some(canary), None) => canary::check(&strategy.field("canary"), canary, &mut findings),
+        (Some(canary), None) => {
+            canary::check(&strategy.field("canary"), canary, &mut findings);
+            if let Some(template) = spec.template.as_ref().filter(|_| has_template(spec)) {
+                ports_of_versions(&strategy.field("canary.steps"), canary, template, &mut findings);
+            }
+        }
         (None, Some(blue_green)) => {
             check_blue_green(&strategy.field("blueGreen"), blue_green, spec, &mut findings);
         }
@@ -140,6 +147,30 @@ fn pod_template(path: &FieldPath, template: &Value, findings: &mut Findings) {
     findings.one_of(spec_path.field("restartPolicy"), spec["restartPolicy"].as_str(), &["Always"]);
     if !spec["activeDeadlineSeconds"].is_null() {
         findings.add(spec_path.field("activeDeadlineSeconds"), "not allowed: the Pods are to stay");
+    }
+}
+
+/// A version that gets traffic gets it through a Service of its own, which has the ports of its containers. Without any there is
+/// no Service; of several Istio would not know which, because the destination that is added names none (Argo's form).
+fn ports_of_versions(
+    path: &FieldPath,
+    canary: &CanaryStrategy,
+    template: &Value,
+    findings: &mut Findings,
+) {
+    let containers = template["spec"]["containers"].as_array().into_iter().flatten();
+    let ports = containers.flat_map(|c| c["ports"].as_array().into_iter().flatten());
+    let ports: BTreeSet<i64> = ports.filter_map(|port| port["containerPort"].as_i64()).collect();
+    if ports.len() == 1 {
+        return;
+    }
+    for (step, index) in steps::weighed(canary) {
+        let path = path.index(step).field("experiment.templates").index(index).field("weight");
+        findings.hint(
+            path,
+            format!("needs a Pod template with one port; this one has {}", ports.len()),
+            "give one container one entry of `ports`",
+        );
     }
 }
 

@@ -237,6 +237,9 @@ fn check_experiment(
                 able,
                 findings,
             );
+            if template.replicas == Some(0) && template.weight.is_some_and(|weight| weight > 0) {
+                findings.add(path.field("replicas"), "0, with a weight: nobody would answer");
+            }
         }
     }
     let names = templates.iter().enumerate();
@@ -249,6 +252,36 @@ fn check_experiment(
         findings.required(path.field("templateName"), &analysis.template_name);
         arguments(&path, analysis.args.as_deref().unwrap_or_default(), findings);
     }
+}
+
+/// What versions of experiments get besides the canary must leave nobody with less than nothing.
+pub(super) fn shares(path: &FieldPath, canary: &CanaryStrategy, findings: &mut Findings) {
+    let mut present = 0_i64;
+    for (index, step) in canary.steps.iter().flatten().enumerate() {
+        present = step.set_weight.map_or(present, i64::from);
+        let templates = step.experiment.iter().flat_map(|e| e.templates.iter().flatten());
+        let given: i64 = templates.map(|template| i64::from(template.weight.unwrap_or(0))).sum();
+        if given > 0 && present + given > 100 {
+            findings.hint(
+                path.index(index).field("experiment.templates"),
+                format!("their weights add up to {given}, and the canary has {present} of 100"),
+                "lower the weights, or those of the steps before",
+            );
+        }
+    }
+}
+
+/// Returns the places of versions that get traffic.
+pub(super) fn weighed(canary: &CanaryStrategy) -> Vec<(usize, usize)> {
+    let steps = canary.steps.iter().flatten().enumerate();
+    let templates = steps.flat_map(|(step, content)| {
+        let templates = content.experiment.iter().flat_map(|e| e.templates.iter().flatten());
+        templates.enumerate().map(move |(index, template)| (step, index, template))
+    });
+    templates
+        .filter(|(_, _, template)| template.weight.is_some_and(|weight| weight > 0))
+        .map(|(step, index, _)| (step, index))
+        .collect()
 }
 
 fn header_route(

@@ -337,6 +337,63 @@ fn blue_green_rules() {
     );
 }
 
+#[test]
+fn queries_by_name_are_known_and_have_a_range() {
+    let analysis = |analysis: Value| canary(json!({ "analysis": analysis }));
+    let good = json!({ "name": "error-rate", "thresholdRange": { "max": 0.05 }, "interval": "1m" });
+    check(analysis(json!({ "interval": "30s", "threshold": 5, "metrics": [good] })), &[]);
+    check(
+        analysis(json!({ "threshold": 0, "metrics": [
+            { "name": "coffee-level", "thresholdRange": { "min": 2.0, "max": 1.0 } },
+            { "name": "error-rate" },
+        ] })),
+        &[
+            "spec.strategy.canary.analysis.threshold: 0 is below 1",
+            "spec.strategy.canary.analysis.metrics[0].name: no query is known by the name `coffee-level`: `error-rate`, `request-success-rate`, `request-duration`",
+            "spec.strategy.canary.analysis.metrics[0].thresholdRange: min 2 is above max 1: no value is good",
+            "spec.strategy.canary.analysis.metrics[1].thresholdRange: required: `min`, `max` or both",
+        ],
+    );
+    check(
+        analysis(json!({ "interval": "1m", "templates": [{ "templateName": "a" }] })),
+        &[
+            "spec.strategy.canary.analysis.interval: is of the form with `metrics`, and there are none",
+        ],
+    );
+}
+
+#[test]
+fn shares_of_versions_fit_beside_the_canary_and_have_one_port() {
+    let ports = |ports: Value| {
+        let container = json!({ "name": "a", "image": "a", "ports": ports });
+        json!({ "metadata": { "labels": { "app": "web" } }, "spec": { "containers": [container] } })
+    };
+    let spec = |template: Value, weight: i64| {
+        let versions = json!([
+            { "name": "a", "specRef": "stable", "weight": 30 },
+            { "name": "b", "specRef": "canary", "weight": 20, "replicas": 2 },
+        ]);
+        json!({ "template": template, "strategy": { "canary": {
+            "steps": [{ "setWeight": weight }, { "experiment": { "templates": versions } }],
+        } } })
+    };
+    let one = json!([{ "containerPort": 80 }]);
+    check(spec(ports(one.clone()), 50), &[]);
+    check(
+        spec(ports(one), 51),
+        &[
+            "spec.strategy.canary.steps[1].experiment.templates: their weights add up to 50, and the canary has 51 of 100",
+        ],
+    );
+    check(
+        spec(ports(json!([])), 50),
+        &[
+            "spec.strategy.canary.steps[1].experiment.templates[0].weight: needs a Pod template with one port; this one has 0",
+            "spec.strategy.canary.steps[1].experiment.templates[1].weight: needs a Pod template with one port; this one has 0",
+        ],
+    );
+}
+
 fn check_template(yaml: &str, expected: &[&str]) {
     let spec = serde_json::from_value(crate::yaml::values(yaml).unwrap().remove(0)).unwrap();
     let found: Vec<String> = analysis_template(&spec).iter().map(ToString::to_string).collect();

@@ -301,6 +301,7 @@ impl Audit<'_> {
             let before = Note::read(&record.meta.annotations).made(&self.rollout.meta.name);
             let after = made_by(&action.lower(), &self.rollout.meta.name).unwrap_or(before.clone());
             self.foreign_content(action, record, &spec, [&before, &after], found);
+            self.versions(&record.spec, &spec, found);
             let own = traffic.routing.own(&after.routes);
             self.own_routes(traffic, traffic.routing.is_exposed(&spec, &own), found);
             let shares = traffic.routing.shares(&object.name, &spec, &own);
@@ -392,6 +393,7 @@ impl Audit<'_> {
             let broken_source = traffic.weights.iter().any(|(other, weight)| {
                 other != hash && *weight > 0 && !self.suffices(other, *weight)
             });
+            let broken_source = broken_source || self.has_dead_version();
             let lesser_evil = broken_source && Some(hash.as_str()) == self.stable();
             if size < wanted && !lesser_evil {
                 found.push(violation(

@@ -245,6 +245,9 @@ pub(super) fn write(
     next: &ExperimentStatus,
     wake: &mut Option<Wake>,
 ) -> Option<Write> {
+    if view.experiment.status == *next {
+        return None;
+    }
     let old = serde_json::to_value(&view.experiment.status).ok()?;
     let new = serde_json::to_value(next).ok()?;
     let body = merge_patch(&old, &new)?;

@@ -288,6 +288,8 @@ pub enum Action {
         to: u32,
         /// Names of the routes of steps that are there afterwards, if they are others than before.
         routes: Option<Vec<String>>,
+        /// Shares of versions of Experiments afterwards, by Service, if they are others than before.
+        versions: Option<Vec<(String, u32)>>,
         /// Operations on the spec, and on the note of what was made.
         operations: Vec<Value>,
         /// Annotations that change with it: instant of the change.
@@ -368,6 +370,15 @@ impl Action {
     }
 }
 
+/// Shares of versions of Experiments, in words.
+fn shares(object: &ObjectRef, versions: &[(String, u32)]) -> String {
+    let each: Vec<String> = versions.iter().map(|(to, weight)| format!("{to} {weight}")).collect();
+    match each.as_slice() {
+        [] => format!("take the shares of the experiment on {object} back"),
+        each => format!("give shares of {object} to the experiment: {}", each.join(", ")),
+    }
+}
+
 /// One line for people: reports, transcripts and traces.
 impl std::fmt::Display for Action {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -410,18 +421,17 @@ impl std::fmt::Display for Action {
                 canary.as_deref().unwrap_or("-"),
                 stable.as_deref().unwrap_or("-")
             ),
-            Self::Route { from, to, routes, .. } => {
-                if from != to || routes.is_none() {
-                    write!(f, "move the canary's weight on {object} from {from} to {to}")?;
+            Self::Route { from, to, routes, versions, .. } => {
+                let mut parts = Vec::new();
+                if from != to || (routes.is_none() && versions.is_none()) {
+                    parts.push(format!("move the canary's weight on {object} from {from} to {to}"));
                 }
-                let also = if from == to { "" } else { ", and " };
-                match routes.as_deref() {
-                    None => Ok(()),
-                    Some([]) => write!(f, "{also}remove the routes of steps on {object}"),
-                    Some(names) => {
-                        write!(f, "{also}set the routes of steps on {object}: {}", names.join(", "))
-                    }
-                }
+                parts.extend(routes.as_deref().map(|names| match names {
+                    [] => format!("remove the routes of steps on {object}"),
+                    names => format!("set the routes of steps on {object}: {}", names.join(", ")),
+                }));
+                parts.extend(versions.as_deref().map(|versions| shares(object, versions)));
+                f.write_str(&parts.join(", and "))
             }
             Self::StartAnalysis { .. } => write!(f, "start {object}"),
             Self::StopAnalysis { .. } | Self::StopExperiment { .. } => write!(f, "end {object}"),

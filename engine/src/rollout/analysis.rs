@@ -9,13 +9,14 @@ use sluice_crds::labels;
 use sluice_crds::object::{Kind, ObjectRef, controller_reference};
 use sluice_crds::rollout::RolloutAnalysis;
 use sluice_crds::rollout::status::AnalysisRunRef;
+use sluice_crds::rollout::strategy::BackgroundAnalysis;
 
 use super::abort::Abort;
 use super::action::{Action, Target};
 use super::experiment::{self, Trial};
 use super::situation::{Chosen, Roles, Situation};
 use crate::analysis::arguments::{self, ArgumentError, RolloutSource};
-use crate::analysis::judge;
+use crate::analysis::{judge, named};
 use crate::view::{AnalysisRunView, hash_of};
 
 /// Why a run exists.
@@ -289,14 +290,17 @@ fn start(s: &Roles<'_>, wanted: &Wanted<'_>, verdicts: &Verdicts) -> Option<Acti
     let purpose = *purpose;
     let present = verdicts.of(purpose);
     let again = verdicts.resumed && present.is_some_and(|v| v.phase == AnalysisPhase::Inconclusive);
-    if analysis.templates.iter().flatten().next().is_none()
-        || !is_due
-        || (present.is_some() && !again)
-    {
+    let inline = inline(s, purpose);
+    let is_empty = analysis.templates.iter().flatten().next().is_none() && inline.is_none();
+    if is_empty || !is_due || (present.is_some() && !again) {
         return None;
     }
     // A spec that cannot be resolved is reported by `problems` before a decision comes this far.
-    let spec = run_spec(s, analysis).ok()?;
+    let spec = match inline {
+        Some(background) => background_spec(s, background),
+        None => run_spec(s, analysis),
+    };
+    let spec = spec.ok()?;
     let revision = format!("{}-{}-{}", s.rollout.meta.name, s.hash, s.revision());
     let base = match purpose {
         Purpose::Step => format!("{revision}-{}", s.index()),
@@ -322,6 +326,39 @@ pub(crate) fn run_spec(
         stable: s.stable_hash.or(Some(&s.hash)),
     };
     arguments::run_spec(analysis, &s.view.templates, &source)
+}
+
+/// The background analysis, if that is the purpose and it has metrics of its own.
+fn inline<'a>(s: &Roles<'a>, purpose: Purpose) -> Option<&'a BackgroundAnalysis> {
+    let Chosen::Canary(canary) = s.chosen else { return None };
+    let background = canary.analysis.as_ref().filter(|_| purpose == Purpose::Background);
+    background.filter(|background| named::is_inline(background))
+}
+
+/// Likewise, of an analysis with metrics of its own: those of its templates come first.
+pub(crate) fn background_spec(
+    s: &Roles<'_>,
+    background: &BackgroundAnalysis,
+) -> Result<AnalysisRunSpec, ArgumentError> {
+    let set = format!("{}-{}", s.rollout.meta.name, s.hash);
+    let set = s.current.map_or(set, |current| current.meta.name.clone());
+    let own = named::metrics(background, &s.rollout.meta.namespace, &set)?;
+    let templates = background.analysis.templates.iter().flatten().next();
+    let mut spec = match templates {
+        Some(_) => run_spec(s, &background.analysis)?,
+        None => AnalysisRunSpec {
+            dry_run: background.analysis.dry_run.clone(),
+            measurement_retention: background.analysis.measurement_retention.clone(),
+            ..AnalysisRunSpec::default()
+        },
+    };
+    let double = own.iter().find(|own| spec.metrics.iter().any(|metric| metric.name == own.name));
+    if let Some(double) = double {
+        let what = format!("metric `{}` is also one of a template", double.name);
+        return Err(ArgumentError::Invalid(what));
+    }
+    spec.metrics.extend(own);
+    Ok(spec)
 }
 
 fn free_name(s: &Roles<'_>, base: &str) -> String {

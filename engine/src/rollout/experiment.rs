@@ -9,7 +9,7 @@ use sluice_crds::experiment::{
     ExperimentTemplate,
 };
 use sluice_crds::labels;
-use sluice_crds::object::{Kind, Meta, ObjectRef, controller_reference};
+use sluice_crds::object::{Kind, Memo, Meta, ObjectRef, controller_reference};
 use sluice_crds::rollout::steps::{self, ExperimentStep, TemplateRef};
 use sluice_crds::rollout::strategy::CanaryStrategy;
 
@@ -78,7 +78,8 @@ pub(crate) fn is_done(s: &Situation<'_>, verdicts: &Verdicts) -> Result<(), Stri
     }
 }
 
-fn all<'a>(s: &Roles<'a>) -> impl Iterator<Item = &'a ExperimentSight> {
+/// The Experiments of the Rollout.
+pub(crate) fn all<'a>(s: &Roles<'a>) -> impl Iterator<Item = &'a ExperimentSight> {
     let uid = s.rollout.meta.uid.clone();
     let sights = s.view.experiments.present().into_iter().flatten();
     sights.filter(move |sight| sight.experiment.meta.is_owned_by(&uid))
@@ -307,7 +308,12 @@ pub(crate) fn problems(s: &Situation<'_>) -> Vec<(String, ArgumentError)> {
         let names = step.templates.iter().flatten().map(|template| template.name.as_str());
         let words = arguments::guessed_words(names, step.duration.as_deref());
         let meta = Meta { namespace: s.rollout.meta.namespace.clone(), ..Meta::default() };
-        let experiment = ExperimentRecord { meta, spec, status: ExperimentStatus::default() };
+        let experiment = ExperimentRecord {
+            meta,
+            spec,
+            status: ExperimentStatus::default(),
+            memo: Memo::default(),
+        };
         for analysis in &experiment.spec.analyses {
             let templates = &s.view.templates;
             let spec = arguments::experiment_run_spec(&experiment, analysis, templates, &words);

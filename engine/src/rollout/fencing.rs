@@ -8,7 +8,7 @@ use sluice_crds::labels;
 use sluice_crds::object::{Kind, Meta, ObjectRef};
 
 use super::action::{Action, Target};
-use super::{release, routes, workload};
+use super::{release, routes, versions, workload};
 use crate::fence::{FenceState, Stamp};
 use crate::view::RolloutView;
 
@@ -41,8 +41,8 @@ pub(crate) fn stop(view: &RolloutView) -> Option<Stop> {
 
 /// Returns the touches that must come before anything else; empty if all that a plan relies on is fenced.
 ///
-/// Relied on are the Rollout, its route objects, what its destinations resolve through, and every ReplicaSet that has Pods,
-/// is stable or is current: a later abort then waits for nothing.
+/// Relied on are the Rollout, its route objects, what its destinations resolve through, every ReplicaSet that has Pods, is
+/// stable or is current, and what an Experiment with a share of traffic consists of: a later abort then waits for nothing.
 pub(crate) fn touches(view: &RolloutView, current: Option<&str>) -> Vec<Action> {
     needed(view, current)
         .into_iter()
@@ -92,6 +92,7 @@ fn needed<'a>(view: &'a RolloutView, current: Option<&str>) -> BTreeMap<ObjectRe
     if let Some((object, meta)) = workload::retiring(view) {
         needed.insert(object.clone(), meta);
     }
+    needed.extend(versions::relied_on(view));
     let stable = view.rollout.status.stable_rs.as_deref();
     let canary = view.rollout.spec.strategy.canary.as_deref();
     let is_basic = canary.is_some_and(|canary| canary.traffic_routing.is_none());
@@ -142,6 +143,8 @@ fn everything(view: &RolloutView) -> Vec<(ObjectRef, &Meta)> {
     for sight in view.experiments.present().into_iter().flatten() {
         all.push((sight.experiment.meta.object(Kind::EXPERIMENT), &sight.experiment.meta));
         all.extend(sight.replica_sets.iter().map(|rs| (rs.object(), &rs.meta)));
+        let services = sight.services.values().filter_map(|lookup| lookup.present());
+        all.extend(services.map(|service| (service.object(), &service.meta)));
     }
     all.extend(view.analysis_runs.iter().map(|r| (run(&r.run), &r.run.meta)));
     all

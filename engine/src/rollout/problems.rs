@@ -5,13 +5,15 @@ use sluice_crds::labels;
 use sluice_crds::object::ObjectRef;
 use sluice_crds::rollout::steps::TemplateRef;
 use sluice_crds::rollout::strategy::CanaryStrategy;
-use sluice_crds::rollout::{RolloutAnalysis, RolloutRecord, RolloutSpec};
-use sluice_crds::supported::{self, State};
+use sluice_crds::rollout::{RolloutAnalysis, RolloutRecord};
+use sluice_crds::supported::State;
 
 use super::destinations;
 use super::situation::{Chosen, Roles, Situation, current_set, wanted_hash};
+use super::spec_facts::SpecFacts;
 use super::{analysis, experiment, routes, workload};
 use crate::analysis::arguments::{self, ArgumentError};
+use crate::analysis::named;
 use crate::view::{Lookup, RolloutView, ServiceRecord};
 
 /// One thing that is wrong.
@@ -82,35 +84,26 @@ const BLUE_GREEN: &str = "spec.strategy.blueGreen";
 
 /// What is wrong with the spec by itself, and what of it would be dangerous to ignore.
 fn spec(view: &RolloutView) -> Vec<Problem> {
-    let rollout: &RolloutRecord = &view.rollout;
-    let invalid = sluice_crds::validate::rollout(&rollout.spec).into_iter().map(|problem| {
+    let facts = SpecFacts::of(&view.rollout);
+    let hint = |problem: &sluice_crds::validate::Problem| problem.hint.clone().unwrap_or_default();
+    let invalid = facts.invalid.iter().map(|problem| {
         let at = workload::located(view, problem.path.as_str());
-        Problem::new(at, problem.message, problem.hint.unwrap_or_default())
+        Problem::new(at, problem.message.as_str(), hint(problem))
     });
-    let refused = asked_in_vain(rollout)
-        .into_iter()
-        .filter(|(state, _)| *state == State::Refused)
-        .map(|(_, problem)| {
-            let message = "is not acted on by this version";
-            Problem::new(problem.path.as_str(), message, problem.hint.unwrap_or_default())
-        });
+    let refused = facts.in_vain.iter().filter(|(state, _)| *state == State::Refused);
+    let refused = refused.map(|(_, problem)| {
+        Problem::new(problem.path.as_str(), "is not acted on by this version", hint(problem))
+    });
     invalid.chain(refused).collect()
 }
 
 /// Returns the fields that are accepted and not acted on yet.
 pub(crate) fn not_acted_on(rollout: &RolloutRecord) -> Vec<String> {
-    asked_in_vain(rollout)
-        .into_iter()
+    let in_vain = SpecFacts::of(rollout).in_vain.iter();
+    in_vain
         .filter(|(state, _)| *state == State::Accepted)
         .map(|(_, problem)| problem.path.as_str().to_owned())
         .collect()
-}
-
-fn asked_in_vain(rollout: &RolloutRecord) -> Vec<(State, sluice_crds::validate::Problem)> {
-    // The Pod template is not looked into; it is the greatest part of a spec.
-    let spec = RolloutSpec { template: None, ..rollout.spec.clone() };
-    let spec = serde_json::to_value(&spec).unwrap_or_default();
-    supported::not_acted_on("Rollout", &serde_json::json!({ "spec": spec }))
 }
 
 /// The Services that the strategy names, with the field that does.
@@ -234,6 +227,13 @@ fn template_problems(view: &RolloutView, chosen: Chosen<'_>) -> Vec<Problem> {
     let mut problems: Vec<Problem> = all
         .filter_map(|(path, analysis)| template_problem(view, chosen, &path, analysis))
         .collect();
+    let background = canary_of(chosen).and_then(|canary| canary.analysis.as_ref());
+    if let Some(background) = background.filter(|background| named::is_inline(background)) {
+        let error = analysis::background_spec(&Roles::observe(view, chosen), background).err();
+        problems.extend(error.map(|error| {
+            Problem::new(format!("{CANARY}.analysis"), error.to_string(), hint(&error))
+        }));
+    }
     if let Some(canary) = canary_of(chosen).filter(|canary| experiment::is_asked_for(canary)) {
         let found = experiment::problems(&Situation::observe(view, canary));
         problems.extend(

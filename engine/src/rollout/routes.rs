@@ -26,8 +26,8 @@ pub(crate) struct Traffic<'a> {
     pub(crate) stable: Destination<'a>,
     /// DestinationRule, in subset mode.
     pub(crate) rule: Option<&'a RouteRecord>,
-    /// Greatest share of destinations that we added for Experiments.
-    pub(crate) extra: u32,
+    /// Greatest share of each destination that we added for an Experiment, by Service.
+    pub(crate) extra: BTreeMap<String, u32>,
     /// Greatest share of destinations that are none of these.
     pub(crate) other: u32,
     /// Routes that steps made.
@@ -89,7 +89,7 @@ impl<'a> Traffic<'a> {
             canary: resolve(view, to.canary, rule, hashes(|r| &r.canary))?,
             stable: resolve(view, to.stable, rule, hashes(|r| &r.stable))?,
             rule,
-            extra: observed.iter().map(|route| route.extra).max().unwrap_or(0),
+            extra: greatest(observed.iter().flat_map(|route| &route.extra)),
             made: router.made(&scope, &view.routes),
             other: observed.iter().map(|route| route.other).max().unwrap_or(0),
             objects: Vec::new(),
@@ -212,6 +212,15 @@ impl<'a> Traffic<'a> {
     }
 }
 
+fn greatest<'a>(shares: impl Iterator<Item = (&'a String, &'a u32)>) -> BTreeMap<String, u32> {
+    let mut all: BTreeMap<String, u32> = BTreeMap::new();
+    for (service, weight) in shares {
+        let most = all.entry(service.clone()).or_default();
+        *most = (*weight).max(*most);
+    }
+    all
+}
+
 fn resolve<'a>(
     view: &'a RolloutView,
     service: Option<&str>,
@@ -298,6 +307,7 @@ pub(crate) fn edits(
         match contention::note(s, Field::Weights, &edit.object, &route.meta, &value, urgency) {
             Ok(annotations) => edits.actions.push(Action::Route {
                 routes: route_names(traffic, &edit.object, wanted),
+                versions: versions(traffic, wanted),
                 target: Target::of(s.view, edit.object, &route.meta),
                 from: *from,
                 to: wanted.canary,
@@ -319,6 +329,13 @@ fn route_names(traffic: &Traffic<'_>, object: &ObjectRef, wanted: &Wanted) -> Op
     let before: BTreeSet<&str> = made.map(|route| route.name.as_str()).collect();
     let after: BTreeSet<&str> = wanted.rules.iter().map(|rule| rule.name.as_str()).collect();
     (before != after).then(|| after.into_iter().map(str::to_owned).collect())
+}
+
+/// Shares of versions of Experiments after the edit, if they are others than before.
+fn versions(traffic: &Traffic<'_>, wanted: &Wanted) -> Option<Vec<(String, u32)>> {
+    let after = wanted.extra.iter().map(|to| (to.service.clone(), to.weight));
+    let after: BTreeMap<String, u32> = after.collect();
+    (after != traffic.extra).then(|| after.into_iter().collect())
 }
 
 /// Whether the routes of steps are exactly these, at the present weights.

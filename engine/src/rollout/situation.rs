@@ -10,8 +10,9 @@ use sluice_crds::rollout::status::SluiceStatus;
 use sluice_crds::rollout::strategy::{BlueGreenStrategy, CanaryStrategy, Strategy};
 use sluice_crds::rollout::{CanaryStep, RolloutRecord, RolloutStatus};
 
+use super::ephemeral;
 use super::replicas::Threshold;
-use super::{ephemeral, template_hash};
+use super::spec_facts::SpecFacts;
 use crate::view::{ReplicaSetRecord, RolloutView};
 
 /// A ReplicaSet of the view.
@@ -115,7 +116,7 @@ impl<'a> Roles<'a> {
         let (steps, step_hash) = match chosen {
             Chosen::Canary(canary) => (
                 canary.steps.as_deref().unwrap_or_default(),
-                template_hash::step_hash(canary.steps.as_deref()),
+                SpecFacts::of(rollout).step_hash.clone(),
             ),
             Chosen::BlueGreen(_) => (&[][..], String::new()),
         };
@@ -290,15 +291,14 @@ pub(crate) fn revision_of(meta: &Meta) -> u64 {
 
 /// Returns the hash that a new ReplicaSet of the template gets.
 pub(crate) fn wanted_hash(rollout: &RolloutRecord) -> String {
-    let template = rollout.spec.template.clone().unwrap_or_default();
-    template_hash::template_hash(&template, rollout.status.collision_count)
+    SpecFacts::of(rollout).hash.clone()
 }
 
 /// Finds the ReplicaSet of `spec.template`: by our hash, by the older form of the hash, by equality of templates
 /// (`spec-rollouts` 2.2). Unowned ones count: they are adopted.
 pub(crate) fn current_set(view: &RolloutView) -> Option<Set<'_>> {
     let template = view.rollout.spec.template.as_ref()?;
-    let collisions = view.rollout.status.collision_count;
+    let facts = SpecFacts::of(&view.rollout);
     let uid = &view.rollout.meta.uid;
     let mut candidates: Vec<Set<'_>> = view
         .replica_sets
@@ -310,7 +310,7 @@ pub(crate) fn current_set(view: &RolloutView) -> Option<Set<'_>> {
         (a.meta.creation_timestamp, &a.meta.name).cmp(&(b.meta.creation_timestamp, &b.meta.name))
     });
     let by_hash = |hash: &str| candidates.iter().find(|rs| rs.hash() == Some(hash)).copied();
-    by_hash(&template_hash::template_hash(template, collisions))
-        .or_else(|| by_hash(&template_hash::legacy_template_hash(template, collisions)))
+    by_hash(&facts.hash)
+        .or_else(|| by_hash(facts.legacy_hash(&view.rollout)))
         .or_else(|| candidates.iter().find(|rs| ephemeral::is_of(rs, template)).copied())
 }

@@ -4,7 +4,7 @@ use super::abort::Abort;
 use super::replicas::{carried, explicit_scale, share, weight_at};
 use super::routes::{Destination, Traffic};
 use super::situation::Situation;
-use super::{dynamic, pause, rules};
+use super::{dynamic, pause, rules, versions};
 use crate::plan::{Wake, WakeReason};
 use crate::traffic::{ExtraDestination, RouteRule};
 
@@ -33,15 +33,16 @@ impl Split {
     }
 
     /// Returns what routes should show, or `None` if they stay as they are. While the weight is held, routes of steps that are
-    /// not wanted any more go all the same; just after a promotion they go with the weight, in one write.
+    /// not wanted any more go all the same, and so do shares of Experiments; just after a promotion they go with the weight, in one write.
     pub(crate) fn wanted(&self, s: &Situation<'_>, traffic: &Traffic<'_>) -> Option<Wanted> {
         let Some(canary) = self.canary else {
             let even = traffic.canary.weight == traffic.canary.least;
             let promoted = s.is_promoted() && traffic.canary.hash.as_deref() == Some(&s.hash);
-            let unwanted = !s.is_first() && !s.is_changed() && !promoted && self.takes(traffic);
-            return (even && unwanted && traffic.extra == 0).then(|| Wanted {
+            let less = self.takes(traffic) || self.gives_back(traffic);
+            let unwanted = !s.is_first() && !s.is_changed() && !promoted && less;
+            return (even && unwanted).then(|| Wanted {
                 canary: traffic.canary.weight,
-                extra: Vec::new(),
+                extra: self.extra.clone(),
                 rules: self.rules.iter().filter(|rule| is_made(traffic, rule)).cloned().collect(),
             });
         };
@@ -54,9 +55,19 @@ impl Split {
         traffic.made.iter().any(|made| !wanted(&made.name))
     }
 
-    /// Whether the canary gets less than it has: weight, or a route of its own.
+    /// Whether a version of an Experiment gets less than it has.
+    fn gives_back(&self, traffic: &Traffic<'_>) -> bool {
+        let wanted = |service: &String| {
+            self.extra.iter().find(|to| to.service == *service).map_or(0, |to| to.weight)
+        };
+        traffic.extra.iter().any(|(service, weight)| wanted(service) < *weight)
+    }
+
+    /// Whether the canary gets less than it has, weight or a route of its own, or a version of an Experiment does.
     pub(crate) fn retreats(&self, traffic: &Traffic<'_>) -> bool {
-        self.canary.is_some_and(|canary| canary < traffic.canary.weight) || self.takes(traffic)
+        self.canary.is_some_and(|canary| canary < traffic.canary.weight)
+            || self.takes(traffic)
+            || self.gives_back(traffic)
     }
 }
 
@@ -79,7 +90,10 @@ impl Wanted {
     /// Whether anything but the stable version gets more than it has.
     pub(crate) fn rises(&self, traffic: &Traffic<'_>) -> bool {
         self.canary > traffic.canary.weight
-            || self.extra_weight() > traffic.extra
+            || self
+                .extra
+                .iter()
+                .any(|to| to.weight > traffic.extra.get(&to.service).copied().unwrap_or(0))
             || self.rules.iter().any(|rule| !is_made(traffic, rule))
     }
 
@@ -106,6 +120,7 @@ impl Wanted {
 pub(crate) fn decide(s: &Situation<'_>, traffic: &Traffic<'_>, abort: &Abort) -> Split {
     let mut split = weigh(s, traffic, abort);
     rules::decide(s, traffic, abort, &mut split);
+    versions::decide(s, traffic, abort, &mut split);
     split
 }
 

@@ -18,6 +18,7 @@ use super::pause;
 use super::problems::Problem;
 use super::routes::Traffic;
 use super::situation::{Roles, Set, Situation};
+use super::split::Wanted;
 use super::steps::Transition;
 use super::{duration, restart, workload};
 use crate::plan::{Notice, Severity, Wake, WakeReason};
@@ -41,8 +42,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) traffic: Option<&'a Traffic<'a>>,
     pub(crate) verdicts: &'a Verdicts,
     pub(crate) transition: &'a Transition,
-    /// The canary's share after this decision's plan, if the plan sets it.
-    pub(crate) routed: Option<u32>,
+    /// What routes show after this decision's plan, if the plan writes them.
+    pub(crate) routed: Option<&'a Wanted>,
     /// Fields that are left alone because somebody else keeps changing them, in words.
     pub(crate) contended: &'a [String],
 }
@@ -363,10 +364,15 @@ pub(crate) fn selector_text(s: &Roles<'_>, hash: Option<&str>) -> String {
     matched.chain(expressions).collect::<Vec<_>>().join(",")
 }
 
+/// The canary's share after this decision's plan.
+fn share(inputs: &Inputs<'_>, traffic: &Traffic<'_>) -> u32 {
+    inputs.routed.map_or(traffic.canary.weight, |wanted| wanted.canary).min(100)
+}
+
 /// Records the weights: those of this decision's plan, else what the routes show.
 fn weights(s: &Situation<'_>, inputs: &Inputs<'_>, status: &mut RolloutStatus) {
     let Some(traffic) = inputs.traffic else { return };
-    let canary = inputs.routed.unwrap_or(traffic.canary.weight).min(100);
+    let canary = share(inputs, traffic);
     let number = |weight: u32| i32::try_from(weight).unwrap_or(100);
     let destination = |weight: u32, service: Option<&str>, hash: Option<&str>| WeightDestination {
         weight: number(weight),
@@ -374,12 +380,22 @@ fn weights(s: &Situation<'_>, inputs: &Inputs<'_>, status: &mut RolloutStatus) {
         pod_template_hash: hash.map(str::to_owned),
     };
     let to = super::destinations::services(s.rollout, s.canary);
+    let versions: Vec<(String, u32)> = match inputs.routed {
+        Some(wanted) => wanted.extra.iter().map(|to| (to.service.clone(), to.weight)).collect(),
+        None => traffic.extra.clone().into_iter().collect(),
+    };
+    let given = versions.iter().fold(0_u32, |sum, (_, weight)| sum.saturating_add(*weight));
+    let additional = versions.iter().map(|(service, weight)| {
+        let hash = super::versions::behind(s, service).map(|(hash, _)| hash);
+        destination(*weight, Some(service), hash.as_deref())
+    });
+    let additional = additional.collect();
     let promoted = status.stable_rs.as_deref().filter(|hash| !hash.is_empty());
     let old = status.canary.as_ref().and_then(|c| c.weights.as_ref());
     let mut next = TrafficWeights {
         canary: destination(canary, to.canary, Some(&s.hash)),
-        stable: destination(100 - canary, to.stable, promoted),
-        additional: None,
+        stable: destination(100 - canary - given.min(100 - canary), to.stable, promoted),
+        additional: (!versions.is_empty()).then_some(additional),
         verified: traffic.observed(s.view, inputs.routed.is_some()),
     };
     // An observer that was just started knows nothing yet; what was seen of the same weights stays on record.
@@ -393,7 +409,7 @@ fn weights(s: &Situation<'_>, inputs: &Inputs<'_>, status: &mut RolloutStatus) {
 /// Records for how many replicas the canary has the Pods that its weight needs.
 fn sized(s: &Situation<'_>, inputs: &Inputs<'_>, status: &mut RolloutStatus) {
     let Some(traffic) = inputs.traffic else { return };
-    let weight = inputs.routed.unwrap_or(traffic.canary.weight);
+    let weight = share(inputs, traffic);
     let sized_for =
         super::split::sized_for(s, weight).filter(|_| *inputs.transition != Transition::Promote);
     if sized_for.is_some() || status.sluice.is_some() {
@@ -435,6 +451,9 @@ pub(crate) fn write(
     next: &RolloutStatus,
     wake: &mut Option<Wake>,
 ) -> Option<Write> {
+    if view.rollout.status == *next {
+        return None;
+    }
     let old = serde_json::to_value(&view.rollout.status).ok()?;
     let new = serde_json::to_value(next).ok()?;
     let body = merge_patch(&old, &new)?;

@@ -20,6 +20,7 @@ mod properties;
 mod restart;
 mod tables;
 mod times;
+mod versions;
 mod workload;
 mod world;
 

@@ -1,5 +1,7 @@
 //! Weighted backends in a list, as most routers have them: which weights to set, and nothing else.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{ExtraDestination, TrafficSplit};
@@ -31,7 +33,6 @@ pub(super) struct Backend {
 pub(super) struct Shares {
     pub(super) canary: u32,
     pub(super) stable: u32,
-    pub(super) extra: u32,
     pub(super) foreign: u32,
 }
 
@@ -46,7 +47,7 @@ pub(super) enum Misfit {
     NoRoom(u32),
 }
 
-/// Returns the weights as they are. A single backend without weight gets everything.
+/// Returns the weights as they are, apart from those of [`extras`]. A single backend without weight gets everything.
 pub(super) fn shares(backends: &[Backend]) -> Shares {
     let mut shares = Shares::default();
     for backend in backends {
@@ -55,12 +56,21 @@ pub(super) fn shares(backends: &[Backend]) -> Shares {
         let share = match backend.role {
             Role::Canary => &mut shares.canary,
             Role::Stable => &mut shares.stable,
-            Role::Extra(_) => &mut shares.extra,
+            Role::Extra(_) => continue,
             Role::Foreign => &mut shares.foreign,
         };
         *share = share.saturating_add(weight);
     }
     shares
+}
+
+/// Returns the weights of the destinations that we added, by Service.
+pub(super) fn extras(backends: &[Backend]) -> BTreeMap<String, u32> {
+    let extra = |backend: &Backend| match &backend.role {
+        Role::Extra(service) => Some((service.clone(), backend.weight.unwrap_or(0))),
+        Role::Canary | Role::Stable | Role::Foreign => None,
+    };
+    backends.iter().filter_map(extra).collect()
 }
 
 /// Returns what is wrong with the list, apart from room.

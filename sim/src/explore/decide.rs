@@ -174,6 +174,7 @@ impl Decider {
             Some(Record::Experiment(experiment)) => Some(ExperimentSight {
                 experiment: Arc::clone(experiment),
                 replica_sets: Vec::new(),
+                services: BTreeMap::new(),
             }),
             _ => None,
         });

@@ -17,7 +17,7 @@ use super::{check_rollout, decided, unharmed};
 use crate::solo::Solo;
 
 /// Mutations of each entry in the tests.
-const RUNS: usize = 150;
+const RUNS: usize = 500;
 
 /// Text that parsers and rules branch on.
 const TOKENS: [&str; 28] = [

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Map, Value, json};
 use sluice_crds::analysis::{AnalysisRunRecord, AnalysisTemplateRecord};
+use sluice_crds::experiment::ExperimentRecord;
 use sluice_crds::labels::{MANAGED_BY, POD_TEMPLATE_HASH};
 use sluice_crds::object::{Change, Kind, Meta, ObjectRef, ResourceVersion, Write};
 use sluice_crds::rollout::RolloutRecord;
@@ -272,7 +273,7 @@ impl World {
             },
             rollout: Arc::new(rollout),
             endpoints: endpoints(&services, &replica_sets, &self.listed),
-            replica_sets,
+            replica_sets: replica_sets.into_iter().filter(|set| !is_trials(set)).collect(),
             workload,
             pods,
             refused_evictions: self.refused.clone(),
@@ -296,7 +297,7 @@ impl World {
                     secrets: BTreeMap::new(),
                 })
                 .collect(),
-            experiments: self.experiments(),
+            experiments: self.experiments(&services),
             confirmations: BTreeMap::new(),
             claims: self.claims.clone(),
             taken: self.taken.clone(),
@@ -308,10 +309,22 @@ impl World {
         view
     }
 
-    fn experiments(&self) -> Lookup<Vec<ExperimentSight>> {
-        let sight = |experiment: &Value| ExperimentSight {
-            experiment: Arc::new(serde_json::from_value(experiment.clone()).unwrap()),
-            replica_sets: Vec::new(),
+    fn experiments(&self, services: &[Arc<ServiceRecord>]) -> Lookup<Vec<ExperimentSight>> {
+        let sight = |experiment: &Value| {
+            let experiment: ExperimentRecord = serde_json::from_value(experiment.clone()).unwrap();
+            let owned = |meta: &Meta| meta.is_owned_by(&experiment.meta.uid);
+            let kind = Kind::REPLICA_SET;
+            let sets = self.of(&kind).cloned().map(serde_json::from_value);
+            let sets = sets.map(|set| Arc::<ReplicaSetRecord>::new(set.unwrap()));
+            let sets = sets.filter(|set| owned(&set.meta)).collect();
+            let services = services.iter().filter(|service| owned(&service.meta));
+            ExperimentSight {
+                replica_sets: sets,
+                services: services
+                    .map(|s| (s.meta.name.clone(), Lookup::Present(Arc::clone(s))))
+                    .collect(),
+                experiment: Arc::new(experiment),
+            }
         };
         Lookup::Present(self.of(&Kind::EXPERIMENT).map(sight).collect())
     }
@@ -520,6 +533,11 @@ impl World {
         let violations = check_history(&self.history);
         assert!(violations.is_empty(), "{violations:#?}\n{}", self.log.join("\n"));
     }
+}
+
+/// Whether the ReplicaSet is that of a version of an Experiment.
+fn is_trials(set: &ReplicaSetRecord) -> bool {
+    set.meta.owner.as_ref().is_some_and(|owner| owner.kind == "Experiment")
 }
 
 fn template_record(found: &Value) -> Value {

@@ -147,7 +147,7 @@ pub(super) fn observed(place: Place<'_>, config: &IstioVirtualService) -> Vec<Ob
                 route: route.label(),
                 canary: shares.canary,
                 stable: shares.stable,
-                extra: shares.extra,
+                extra: backends::extras(&route.backends),
                 other: shares.foreign,
             }
         })
