@@ -16,12 +16,14 @@ use sluice_engine::view::{ReplicaSetRecord, RouteRecord, ServiceRecord};
 use crate::clock::SystemClock;
 use crate::config::Role;
 use crate::facts::Facts;
+use crate::mesh::Confirmations;
 use crate::queue::{Key, Queue};
-use crate::reconcile::rollout::{Quarantine, RolloutObserver, Taken};
+use crate::reconcile::rollout::{Quarantine, RefusedEvictions, RolloutObserver, Taken};
 use crate::reconcile::{Observer, Sight};
 use crate::secrets::Secrets;
 use crate::stores::Stores;
 use crate::stores::store::Observed;
+use crate::telemetry::Telemetry;
 
 /// Stores with one Rollout that is looked at, and others in its namespace.
 pub struct Neighbourhood {
@@ -58,6 +60,9 @@ impl Neighbourhood {
             secrets: Secrets::new(client, queue, Duration::from_secs(1)),
             quarantine: Arc::new(NoQuarantine),
             taken: Taken::default(),
+            confirmations: Arc::new(Confirmations::default()),
+            refused: RefusedEvictions::default(),
+            telemetry: Arc::new(Telemetry::new()),
             stores,
         };
         for number in 0..=others {

@@ -37,6 +37,20 @@ fn an_abort_before_the_switch_moves_nobody_and_keeps_the_preview_for_its_delay()
 }
 
 #[test]
+fn a_superseded_preview_goes_although_its_successor_is_aborted() {
+    let mut world = previewing(&[MANUAL]);
+    // The next version is aborted before testers are sent to it.
+    set_healthy(&mut world, V3, 0);
+    world.set_image(V3);
+    world.settle();
+    abort(&mut world);
+    world.run(Duration::minutes(3));
+    assert_eq!((testers(&world), users(&world)), (V2.into(), V1.into()));
+    assert_eq!((world.sizes(), world.phase()), (vec![4, 0, 0], "Degraded".into()));
+    world.check_history();
+}
+
+#[test]
 fn an_abort_after_the_switch_begins_with_the_users() {
     let mut world = after_switch();
     abort(&mut world);
