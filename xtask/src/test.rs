@@ -14,8 +14,8 @@ pub(crate) struct Options {
     without_bed: bool,
 }
 
-/// Runs formatting, tidy, lints, and all tests of the workspace, those on the bed included; then
-/// the suite against seeded defects, and the explorer.
+/// Runs formatting, tidy, lints, and all tests of the workspace, those on the bed included; then the explorer. The suite against
+/// seeded defects is `cargo xtask seeds`.
 ///
 /// One selection of packages for everything that is linked: each further selection would unify features anew and build
 /// most dependencies once more.
@@ -44,6 +44,5 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         tests.env("SLUICE_KUSTOMIZE", delegate::kustomize()?);
     }
     stage("tests", || execute(&mut tests))?;
-    stage("seeded defects", || delegate::built("sluice-explore", &["--seeds"]))?;
     stage("explorer", || delegate::built("sluice-explore", &[]))
 }

@@ -73,7 +73,8 @@ fn drain_older(s: &Situation<'_>, traffic: &Traffic<'_>, set: Set<'_>, out: &mut
     let hash = set.hash().unwrap_or_default();
     let weight = traffic.weight_of(hash);
     let size = if seeded!(FormerDrainsDry) { 0 } else { routed_size(s.canary, s.n, weight) };
-    let drains = dynamic::is_on(s) && weight > 0 && size < set.replicas;
+    // Until the new revision is on record, the superseded one has the size that its step declares.
+    let drains = dynamic::is_on(s) && !s.is_changed() && weight > 0 && size < set.replicas;
     if drains && settled(s, traffic, s.view.config.route_confirmation, out) {
         resize(s, set, size, false, out);
     }
