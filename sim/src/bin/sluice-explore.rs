@@ -159,10 +159,8 @@ fn main() -> ExitCode {
         let is_deep = matches!(job, Job::Lease(row) if row.is_deep);
         options.wants(&job.name(), is_deep)
     }));
-    match options.walks {
-        Some(from) => jobs = (0..1000).step_by(WALKS).map(|at| Job::Walks(from + at)).collect(),
-        None if options.only.is_none() => jobs.push(Job::Walks(1_000)),
-        None => {}
+    if let Some(from) = options.walks {
+        jobs = (0..1000).step_by(WALKS).map(|at| Job::Walks(from + at)).collect();
     }
     if options.list {
         jobs.iter().for_each(|job| println!("{}", job.name()));
