@@ -6,9 +6,9 @@ use anyhow::{Result, ensure};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sluice_e2e::{
-    bed::Bed,
+    bed::{Bed, process::until},
     oracle::Oracle,
-    stage::{Router, Stage, Web, image_of, is_phase},
+    stage::{LONG, Router, Stage, Web, image_of, is_phase},
 };
 
 const TWO_PAUSES: &str = "[{setWeight: 50}, {pause: {}}, {setWeight: 75}, {pause: {}}]";
@@ -249,6 +249,12 @@ pub(crate) async fn set_canary_scale_moves_pods_and_no_weight(bed: Arc<Bed>) -> 
     let steps = "[{setCanaryScale: {replicas: 3}}, {pause: {}}, {setCanaryScale: {weight: 25}}, \
                  {pause: {}}, {setCanaryScale: {matchTrafficWeight: true}}, {setWeight: 50}, {pause: {}}]";
     let stage = routed(bed, "scaled", steps, "").await?;
+    // Creation has whole seconds: a set of the second in which the stable Service was switched may have had its traffic.
+    let switched = Utc::now();
+    until("the second of the switch is over", LONG, || async {
+        Ok((Utc::now() - switched > chrono::Duration::seconds(1)).then_some(()))
+    })
+    .await?;
     stage.when_image_is("web", "demo:v2").await?;
     for (step, size) in [(1, 3), (3, 1)] {
         then_paused_at(&stage, step).await?;
